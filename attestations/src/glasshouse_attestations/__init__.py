@@ -1,0 +1,1 @@
+"""The claims of Glasshouse: statements, evidence, the wire protocol, and their verification."""

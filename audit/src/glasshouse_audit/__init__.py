@@ -1,0 +1,1 @@
+"""Builds, measures, reproduces, compares, signs and releases the enclave image."""

@@ -1,0 +1,1 @@
+"""The ONNX inference server that runs inside the enclave."""

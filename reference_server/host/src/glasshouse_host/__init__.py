@@ -1,0 +1,1 @@
+"""The operator's launcher: measures an image and boots it on a platform."""

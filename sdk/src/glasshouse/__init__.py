@@ -1,0 +1,1 @@
+"""Confidential AI inference that is verified before anything is sent."""
