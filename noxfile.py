@@ -1,0 +1,191 @@
+"""The sessions of Glasshouse: ``python3 -m nox -l`` lists them, and there is no other entry point.
+
+Each session installs one lock of ``locks/`` (names, versions, hashes), then our own distributions from the tree without
+resolving anything. What follows ``--`` on the command line goes to the tool that the session runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import nox
+import nox.project
+from packaging.requirements import Requirement
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+
+ROOT = Path(__file__).parent
+DISTRIBUTIONS = (
+    "attestations",
+    "transparency_log",
+    "sdk",
+    "reference_server/enclave",
+    "reference_server/host",
+    "audit",
+)
+AUDITOR = ("attestations", "transparency_log", "sdk", "audit")
+
+
+class Lock(NamedTuple):
+    """What a lock resolves: the dependencies of some distributions, and dependency groups of ``pyproject.toml``."""
+
+    distributions: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+# The first one is resolved freely; every other one keeps its versions, so that one version of a package is in use.
+LOCKS = {
+    "dev": Lock(DISTRIBUTIONS, ("build", "demo", "tests", "lint", "types", "isolation", "lock", "proto")),
+    "audit": Lock(AUDITOR, ("build",)),
+    "demo": Lock(DISTRIBUTIONS, ("build", "demo")),
+    "tests": Lock(DISTRIBUTIONS, ("build", "demo", "tests")),
+    "lint": Lock((), ("lint",)),
+    "isolation": Lock((), ("isolation",)),
+    "lock": Lock((), ("lock",)),
+}
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Show the whole chain: build, sign, log, audit, boot, verify, predict, and every refusal."""
+    install(session, "demo", DISTRIBUTIONS)
+    session.run("python", "-m", "demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; ``-- PATH`` runs some of them. ``GLASSHOUSE_TEST_TORCH=1`` installs PyTorch for those that want it."""
+    install(session, "tests", DISTRIBUTIONS)
+    if os.environ.get("GLASSHOUSE_TEST_TORCH") == "1":
+        # Not in the lock: most platforms would download gigabytes of it for a handful of tests.
+        session.install("--quiet", "torch==2.13.0")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting; change nothing."""
+    install(session, "lint")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of everything, strictly."""
+    install(session, "dev", DISTRIBUTIONS)
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build ``dist/enclave.efi`` and its reference values."""
+    audit_tool(session, "build")
+
+
+@nox.session
+def reproduce(session: nox.Session) -> None:
+    """Rebuild an image and compare: ``-- --against IMAGE``; fails where a byte differs."""
+    audit_tool(session, "reproduce")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build twice, compare, sign, log and verify a release: ``-- X.Y.Z``; prints what remains to be published."""
+    audit_tool(session, "release")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Rebuild a release, compare, and sign and log the verdict: ``-- RELEASE``."""
+    audit_tool(session, "audit")
+
+
+@nox.session
+def isolation(session: nox.Session) -> None:
+    """Ask tox whether each distribution works alone on Python 3.10 to 3.13: ``-- -e sdk-py312`` asks about one."""
+    install(session, "isolation")
+    versions = Path(session.create_tmp(), "versions.txt")
+    versions.write_text("".join(f"{pin}\n" for pin in pins(ROOT / "locks" / "dev.txt")), encoding="utf-8")
+    session.run("tox", "run", *session.posargs, env={"PIP_CONSTRAINT": str(versions)})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run only the tests that hold a time against a bound, and show the times."""
+    install(session, "tests", DISTRIBUTIONS)
+    session.run("python", "-m", "pytest", "-m", "bench", "--durations=0", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def dev(session: nox.Session) -> None:
+    """Make ``.venv`` with every distribution editable, every tool, and every command on its path."""
+    environment = ROOT / ".venv"
+    session.run(sys.executable, "-m", "venv", str(environment))
+    python = str(environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    for arguments in (from_lock("dev"), from_tree(DISTRIBUTIONS)):
+        session.run(python, "-m", "pip", "install", *arguments)
+    session.log(f"ready: activate {environment}")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Resolve ``locks/*.txt`` anew, keeping versions that still fit; ``-- --upgrade`` takes the newest ones."""
+    install(session, "lock")
+    wanted = Path(session.create_tmp(), "wanted.txt")
+    for name, content in LOCKS.items():
+        wanted.write_text("".join(f"{line}\n" for line in requirements(content)), encoding="utf-8")
+        same_versions = () if name == "dev" else ("--constraints", "locks/dev.txt")
+        session.run(
+            *("uv", "pip", "compile", str(wanted), "--output-file", f"locks/{name}.txt", "--quiet"),
+            *("--universal", "--python-version", "3.10", "--generate-hashes", "--no-annotate", "--no-header"),
+            *same_versions,
+            *session.posargs,
+            env={"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"},
+        )
+
+
+def audit_tool(session: nox.Session, command: str) -> None:
+    install(session, "audit", AUDITOR)
+    session.run("glasshouse-audit", command, *session.posargs)
+
+
+def install(session: nox.Session, lock_name: str, distributions: tuple[str, ...] = ()) -> None:
+    session.install(*from_lock(lock_name))
+    if distributions:
+        session.install(*from_tree(distributions))
+
+
+def from_lock(name: str) -> tuple[str, ...]:
+    # Only wheels: an sdist would run code and want a compiler.
+    return ("--quiet", "--only-binary=:all:", "--require-hashes", "--requirement", str(ROOT / "locks" / f"{name}.txt"))
+
+
+def from_tree(distributions: tuple[str, ...]) -> tuple[str, ...]:
+    editable = [option for path in distributions for option in ("--editable", str(ROOT / path))]
+    return ("--quiet", "--no-index", "--no-deps", "--no-build-isolation", *editable)
+
+
+def requirements(content: Lock) -> Iterator[str]:
+    """Everything a lock has to resolve; our own distributions come from the tree and never from an index."""
+    yield from nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), *content.groups)
+    for path in content.distributions:
+        project = nox.project.load_toml(ROOT / path / "pyproject.toml")["project"]
+        optional = project.get("optional-dependencies", {}).values()
+        for line in (*project["dependencies"], *(line for extra in optional for line in extra)):
+            if not Requirement(line).name.startswith("glasshouse"):
+                yield line
+
+
+def pins(path: Path) -> Iterator[str]:
+    """The lines of a lock without their hashes."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith(" "):
+            yield line.removesuffix("\\").strip()
