@@ -1,7 +1,7 @@
 """The sessions of Glasshouse: ``python3 -m nox -l`` lists them, and there is no other entry point.
 
-Each session installs one lock of ``locks/`` (names, versions, hashes), then our own distributions from the tree without
-resolving anything. What follows ``--`` on the command line goes to the tool that the session runs.
+Each session installs one lock of ``locks/`` (names, versions, hashes), then our own distributions from the tree,
+resolving nothing. What follows ``--`` on the command line goes to the tool that the session runs.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ AUDITOR = ("attestations", "transparency_log", "sdk", "audit")
 
 
 class Lock(NamedTuple):
-    """What a lock resolves: the dependencies of some distributions, and dependency groups of ``pyproject.toml``."""
+    """What a lock resolves: the dependencies of some distributions, and groups of ``pyproject.toml``."""
 
     distributions: tuple[str, ...]
     groups: tuple[str, ...]
 
 
-# The first one is resolved freely; every other one keeps its versions, so that one version of a package is in use.
+# The first one is resolved freely and the others keep its versions, so that every session runs the same code.
 LOCKS = {
     "dev": Lock(DISTRIBUTIONS, ("build", "demo", "tests", "lint", "types", "isolation", "lock", "proto")),
     "audit": Lock(AUDITOR, ("build",)),
@@ -61,7 +61,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; ``-- PATH`` runs some of them. ``GLASSHOUSE_TEST_TORCH=1`` installs PyTorch for those that want it."""
+    """Run the tests, or those of ``-- PATH``; with ``GLASSHOUSE_TEST_TORCH=1`` also those that need PyTorch."""
     install(session, "tests", DISTRIBUTIONS)
     if os.environ.get("GLASSHOUSE_TEST_TORCH") == "1":
         # Not in the lock: most platforms would download gigabytes of it for a handful of tests.
@@ -98,7 +98,7 @@ def reproduce(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Build twice, compare, sign, log and verify a release: ``-- X.Y.Z``; prints what remains to be published."""
+    """Build twice, compare, sign, log and verify a release: ``-- X.Y.Z``; print how to publish it."""
     audit_tool(session, "release")
 
 
@@ -110,10 +110,10 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def isolation(session: nox.Session) -> None:
-    """Ask tox whether each distribution works alone on Python 3.10 to 3.13: ``-- -e sdk-py312`` asks about one."""
+    """Ask tox whether each distribution works alone on Python 3.10 to 3.13; ``-- -e sdk-py312`` asks for one."""
     install(session, "isolation")
     versions = Path(session.create_tmp(), "versions.txt")
-    versions.write_text("".join(f"{pin}\n" for pin in pins(ROOT / "locks" / "dev.txt")), encoding="utf-8")
+    versions.write_text("".join(pins(ROOT / "locks" / "dev.txt")), encoding="utf-8")
     session.run("tox", "run", *session.posargs, env={"PIP_CONSTRAINT": str(versions)})
 
 
@@ -137,7 +137,7 @@ def dev(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Resolve ``locks/*.txt`` anew, keeping versions that still fit; ``-- --upgrade`` takes the newest ones."""
+    """Resolve ``locks/*.txt`` anew, keeping what still fits; ``-- --upgrade`` takes the newest versions."""
     install(session, "lock")
     wanted = Path(session.create_tmp(), "wanted.txt")
     for name, content in LOCKS.items():
@@ -153,22 +153,26 @@ def lock(session: nox.Session) -> None:
 
 
 def audit_tool(session: nox.Session, command: str) -> None:
+    """Run one command of ``glasshouse-audit`` with what follows ``--``."""
     install(session, "audit", AUDITOR)
     session.run("glasshouse-audit", command, *session.posargs)
 
 
 def install(session: nox.Session, lock_name: str, distributions: tuple[str, ...] = ()) -> None:
+    """Give the session's environment exactly one lock, and some of our distributions, editable."""
     session.install(*from_lock(lock_name))
     if distributions:
         session.install(*from_tree(distributions))
 
 
 def from_lock(name: str) -> tuple[str, ...]:
-    # Only wheels: an sdist would run code and want a compiler.
-    return ("--quiet", "--only-binary=:all:", "--require-hashes", "--requirement", str(ROOT / "locks" / f"{name}.txt"))
+    """pip's arguments for a lock: only wheels, since an sdist would run code and want a compiler."""
+    path = ROOT / "locks" / f"{name}.txt"
+    return ("--quiet", "--only-binary=:all:", "--require-hashes", "--requirement", str(path))
 
 
 def from_tree(distributions: tuple[str, ...]) -> tuple[str, ...]:
+    """pip's arguments for our own distributions: nothing is fetched, and flit_core comes from the lock."""
     editable = [option for path in distributions for option in ("--editable", str(ROOT / path))]
     return ("--quiet", "--no-index", "--no-deps", "--no-build-isolation", *editable)
 
@@ -188,4 +192,4 @@ def pins(path: Path) -> Iterator[str]:
     """The lines of a lock without their hashes."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith(" "):
-            yield line.removesuffix("\\").strip()
+            yield line.removesuffix("\\").rstrip() + "\n"
