@@ -1,0 +1,1 @@
+"""Generated messages of the wire protocol; their source is ``attestations/proto``."""
