@@ -1,7 +1,7 @@
 """The sessions of Glasshouse: ``python3 -m nox -l`` lists them, and there is no other entry point.
 
-Each session installs one lock of ``locks/`` (names, versions, hashes), then our own distributions from the tree,
-resolving nothing. What follows ``--`` on the command line goes to the tool that the session runs.
+Each session installs one lock of ``locks/`` (names, versions, hashes), then our own distributions from the
+tree, resolving nothing. What follows ``--`` on the command line goes to the tool that the session runs.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, or those of ``-- PATH``; with ``GLASSHOUSE_TEST_TORCH=1`` also those that need PyTorch."""
+    """Run the tests, or those of ``-- PATH``; ``GLASSHOUSE_TEST_TORCH=1`` adds those that need PyTorch."""
     install(session, "tests", DISTRIBUTIONS)
     if os.environ.get("GLASSHOUSE_TEST_TORCH") == "1":
         # Not in the lock: most platforms would download gigabytes of it for a handful of tests.
@@ -110,7 +110,7 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def isolation(session: nox.Session) -> None:
-    """Ask tox whether each distribution works alone on Python 3.10 to 3.13; ``-- -e sdk-py312`` asks for one."""
+    """Ask tox whether each distribution works alone on Python 3.10-3.13; ``-- -e sdk-py312`` asks for one."""
     install(session, "isolation")
     versions = Path(session.create_tmp(), "versions.txt")
     versions.write_text("".join(pins(ROOT / "locks" / "dev.txt")), encoding="utf-8")
