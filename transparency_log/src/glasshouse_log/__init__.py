@@ -19,7 +19,13 @@ from .merkle import check_consistency, check_inclusion, leaf_hash
 from .note import Note, VerifierKey
 from .policy import TrustPolicy
 from .proof import Proof
-from .verification import VerifiedCheckpoint, VerifiedEntry, verify_checkpoint, verify_entry
+from .verification import (
+    VerifiedCheckpoint,
+    VerifiedEntry,
+    check_continues,
+    verify_checkpoint,
+    verify_entry,
+)
 
 __all__ = [
     "Checkpoint",
@@ -30,6 +36,7 @@ __all__ = [
     "VerifiedEntry",
     "VerifierKey",
     "check_consistency",
+    "check_continues",
     "check_inclusion",
     "leaf_hash",
     "verify_checkpoint",

@@ -97,14 +97,14 @@ def check_consistency(
     """
     if not 0 < old_size <= size:
         raise ConsistencyError(f"no proof can lead from a tree of {old_size} to one of {size}")
-    if any(len(item) != HASH_SIZE for item in (old_root, root, *proof)):
-        raise ConsistencyError(f"a hash in a consistency proof is not {HASH_SIZE} bytes long")
     if old_size == size:
         if proof:
             raise ConsistencyError("a proof between trees of one size must be empty")
         if old_root != root:
             raise ConsistencyError(f"two roots for size {size}: {old_root.hex()} and {root.hex()}")
         return
+    if any(len(item) != HASH_SIZE for item in (old_root, root, *proof)):
+        raise ConsistencyError(f"a hash in a consistency proof is not {HASH_SIZE} bytes long")
     found_old, found_new = _fold_consistency(old_size, old_root, proof, size=size)
     if found_old != old_root:
         raise ConsistencyError(f"the proof does not lead to the old root {old_root.hex()}")

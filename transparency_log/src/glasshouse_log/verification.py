@@ -5,6 +5,7 @@ Bytes, the policy and the time come in; a verified value comes out, or one named
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -15,14 +16,23 @@ from .errors import (
     FutureCosignatureError,
     LogSignatureError,
     QuorumError,
+    RollbackError,
+    SplitViewError,
     UnknownLogError,
 )
-from .merkle import EMPTY_ROOT, check_inclusion, leaf_hash
+from .merkle import EMPTY_ROOT, check_consistency, check_inclusion, leaf_hash
 from .note import Note
 from .policy import NO_QUORUM, TrustPolicy
 from .proof import Proof
 
-__all__ = ["MAX_CLOCK_SKEW", "VerifiedCheckpoint", "VerifiedEntry", "verify_checkpoint", "verify_entry"]
+__all__ = [
+    "MAX_CLOCK_SKEW",
+    "VerifiedCheckpoint",
+    "VerifiedEntry",
+    "check_continues",
+    "verify_checkpoint",
+    "verify_entry",
+]
 
 MAX_CLOCK_SKEW = timedelta(minutes=5)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -104,6 +114,25 @@ def verify_entry(entry: bytes, proof: bytes, policy: TrustPolicy, *, now: dateti
     checkpoint = verify_checkpoint(parsed.checkpoint, policy, now=now)
     check_inclusion(leaf_hash(entry), parsed.index, parsed.hashes, size=checkpoint.size, root=checkpoint.root)
     return VerifiedEntry(index=parsed.index, checkpoint=checkpoint)
+
+
+def check_continues(remembered: bytes, checkpoint: VerifiedCheckpoint, proof: Sequence[bytes]) -> None:
+    """Prove that a checkpoint continues the one remembered, a note that was verified when it was stored.
+
+    `proof` is the consistency proof between them, empty if their sizes are equal. Raises RollbackError,
+    SplitViewError (which keeps both notes), ConsistencyError, or UnknownLogError if it is another log.
+    """
+    old = Checkpoint.parse(Note.parse(remembered).text)
+    if old.origin != checkpoint.origin:
+        raise UnknownLogError(f"the remembered checkpoint is of {old.origin!r}, not {checkpoint.origin!r}")
+    if checkpoint.size < old.size:
+        raise RollbackError(f"the log went from {old.size} entries back to {checkpoint.size}")
+    if checkpoint.size == old.size and checkpoint.root != old.root:
+        raise SplitViewError(
+            f"the log signed two roots for {old.size} entries", remembered=remembered, offered=checkpoint.raw
+        )
+    if old.size:
+        check_consistency(old.size, old.root, proof, size=checkpoint.size, root=checkpoint.root)
 
 
 def _verify_log_signature(note: Note, origin: str, policy: TrustPolicy) -> None:
