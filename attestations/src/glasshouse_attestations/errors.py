@@ -23,7 +23,14 @@ from __future__ import annotations
 
 
 class GlasshouseError(Exception):
-    """The root: catching it catches everything that Glasshouse raises on purpose."""
+    """The root: catching it catches everything that Glasshouse raises on purpose.
+
+    ``hint`` says in one line what the reader can do about it, where something can be said. ``verdict`` is
+    how far a client's verification had come, where one was under way.
+    """
+
+    hint: str | None = None
+    verdict: object | None = None
 
 
 class MalformedError(GlasshouseError):
