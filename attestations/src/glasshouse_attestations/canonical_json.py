@@ -8,6 +8,7 @@ reader sees the same number.
 from __future__ import annotations
 
 import json
+import re
 from typing import NoReturn, TypeAlias, Union
 
 from .errors import MalformedError
@@ -17,6 +18,8 @@ __all__ = ["JSON", "encode", "parse"]
 JSON: TypeAlias = Union[bool, int, str, "list[JSON]", "dict[str, JSON]", None]
 
 _LARGEST_INTEGER = 2**53 - 1
+_MAX_MARKS = 1 << 18
+_TEXT_BETWEEN_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[^"\[\]{}]+', re.DOTALL)
 
 
 def encode(value: JSON) -> bytes:
@@ -29,10 +32,12 @@ def parse(data: bytes, *, max_size: int, max_depth: int = 16) -> JSON:
     """Return the value whose canonical encoding is ``data``, of at most ``max_size`` bytes.
 
     Refuses with :class:`MalformedError` everything that :func:`encode` would not write: other white space
-    or order, duplicate names, floats, invalid UTF-8; and a deeper nesting than ``max_depth``.
+    or order, duplicate names, floats, invalid UTF-8; and a deeper nesting than ``max_depth``, or so many
+    values (quotes, commas and opening brackets together over 262,144) that reading them would take long.
     """
     if len(data) > max_size:
         raise MalformedError(f"json document has {len(data)} bytes, at most {max_size} are allowed")
+    _check_structure(data, max_depth)
     try:
         value: JSON = json.loads(
             data.decode("utf-8"),
@@ -40,25 +45,25 @@ def parse(data: bytes, *, max_size: int, max_depth: int = 16) -> JSON:
             parse_constant=_refuse_number,
             parse_int=_integer,
         )
-        _check_depth(value, max_depth)
         canonical = encode(value)
-    except RecursionError as err:
-        raise MalformedError(f"json document is nested deeper than {max_depth} levels") from err
     except ValueError as err:
-        # The messages of json and of codecs name positions, never content.
+        # The messages of json and of codecs name positions, never more content than a character.
         raise MalformedError(f"not canonical json: {str(err)[:120]}") from err
     if canonical != data:
         raise MalformedError("not canonical json: the encoding differs from the canonical one")
     return value
 
 
-def _check_depth(value: JSON, levels: int) -> None:
-    if not isinstance(value, (dict, list)):
-        return
-    if levels == 0:
-        raise MalformedError("json document is nested too deeply")
-    for item in value.values() if isinstance(value, dict) else value:
-        _check_depth(item, levels - 1)
+def _check_structure(data: bytes, max_depth: int) -> None:
+    # Before the document reaches json, whose recursion overflows the small stack of a thread on some
+    # versions of Python before the interpreter's own limit stops it.
+    if sum(map(data.count, (b'"', b",", b"[", b"{"))) > _MAX_MARKS:
+        raise MalformedError("json document has too many values")
+    depth = 0
+    for bracket in _TEXT_BETWEEN_BRACKETS.sub(b"", data):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > max_depth:
+            raise MalformedError(f"json document is nested deeper than {max_depth} levels")
 
 
 def _integer(text: str) -> int:
