@@ -23,6 +23,11 @@ __all__ = ["PublicKey", "SigningKey"]
 _MAX_SPKI = 256
 _MAX_PEM = 4096
 
+# The points of order 1, 2, 4 and 8 by their y coordinate: their encoding without the sign of x.
+_P25519 = 2**255 - 19
+_ORDER_EIGHT = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER = frozenset({0, 1, _P25519 - 1, _ORDER_EIGHT, _P25519 - _ORDER_EIGHT})
+
 _Verifier: TypeAlias = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
 
@@ -30,7 +35,9 @@ _Verifier: TypeAlias = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 class PublicKey:
     """A key that can verify: Ed25519 (RFC 8032), or ECDSA over P-256 with SHA-256 or P-384 with SHA-384.
 
-    Two keys are equal when their SubjectPublicKeyInfo is.
+    Two keys are equal when their SubjectPublicKeyInfo is, and it is canonical: an elliptic-curve point stands
+    in it uncompressed, an Ed25519 point with y < p. Ed25519 points of small order, under which one signature
+    verifies for many messages, are refused.
     """
 
     spki: bytes
@@ -77,7 +84,15 @@ def _load(spki: bytes) -> _Verifier:
     canonical = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if canonical != spki:
         raise MalformedError("the SubjectPublicKeyInfo of a public key is not in its canonical form")
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        _check_point(key.public_bytes_raw())
     return cast(_Verifier, key)
+
+
+def _check_point(raw: bytes) -> None:
+    y = int.from_bytes(raw, "little") & (2**255 - 1)
+    if y >= _P25519 or y in _SMALL_ORDER:
+        raise MalformedError("an Ed25519 public key is not canonical, or has a small order")
 
 
 def _hash_for(curve: ec.EllipticCurve) -> hashes.HashAlgorithm:
@@ -115,9 +130,14 @@ class SigningKey:
         return cls(private=key)
 
     def to_pem(self, password: bytes | None = None) -> bytes:
-        """Write the key as PKCS #8 PEM, encrypted under ``password`` if one is given."""
+        """Write the key as PKCS #8 PEM, encrypted under ``password`` if one is given.
+
+        Raises ``ValueError`` for an empty password, which would protect nothing.
+        """
         encryption: serialization.KeySerializationEncryption = (
-            serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+            serialization.BestAvailableEncryption(password)
+            if password is not None
+            else serialization.NoEncryption()
         )
         return self.private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
