@@ -14,6 +14,8 @@ from .errors import MalformedError
 __all__ = ["Document", "format_time", "parse_base64", "parse_hex", "parse_time"]
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+# Not str.isprintable(): that depends on the interpreter's version of Unicode, and it admits look-alikes.
+_TEXT = re.compile(r"[ -~]+", re.ASCII)
 _HEX = re.compile(r"(?:[0-9a-f]{2})*", re.ASCII)
 
 
@@ -42,11 +44,11 @@ class Document:
         return name in self._fields
 
     def text(self, name: str, *, max_length: int = 1024) -> str:
-        """Take a non-empty string of at most ``max_length`` characters, none of them a control character."""
+        """Take 1 to ``max_length`` characters of printable ASCII: the same for every reader and terminal."""
         value = self.value(name)
-        if not isinstance(value, str) or not 0 < len(value) <= max_length or not value.isprintable():
+        if not isinstance(value, str) or len(value) > max_length or not _TEXT.fullmatch(value):
             raise MalformedError(
-                f"{self._path}.{name} is not a printable text of 1 to {max_length} characters"
+                f"{self._path}.{name} is not a text of 1 to {max_length} printable ASCII characters"
             )
         return value
 
@@ -130,7 +132,7 @@ def parse_time(value: JSON, path: str) -> datetime:
 
 
 def format_time(moment: datetime) -> str:
-    """Write ``moment``, which knows its time zone, as :func:`parse_time` reads it."""
+    """Write ``moment``, which knows its time zone, as :func:`parse_time` reads it, without fractions."""
     if moment.tzinfo is None:
         raise ValueError("a time without time zone is ambiguous")
     utc = moment.astimezone(timezone.utc)
