@@ -56,7 +56,8 @@ class Audit:
 
     ``rebuilt_sha256`` and ``reference_values`` are what the auditor's own build gave; both are ``None`` if
     and only if the build failed. ``rebuilt_sha256`` equals ``image_sha256`` if and only if the verdict is
-    ``reproduced``. The audit speaks from ``time`` until ``expires``.
+    ``reproduced``. The audit speaks from ``time`` until ``expires``. One that contradicts itself is a
+    :class:`MalformedError`.
     """
 
     image_sha256: bytes
@@ -67,6 +68,15 @@ class Audit:
     environment: Environment
     time: datetime
     expires: datetime
+
+    def __post_init__(self) -> None:
+        is_built = self.verdict is not Verdict.FAILED
+        if (self.rebuilt_sha256 is not None, self.reference_values is not None) != (is_built, is_built):
+            raise MalformedError("audit.rebuilt and audit.referenceValues are there unless the build failed")
+        if (self.verdict is Verdict.REPRODUCED) != (self.rebuilt_sha256 == self.image_sha256):
+            raise MalformedError("audit.verdict contradicts audit.rebuilt")
+        if self.time >= self.expires:
+            raise MalformedError("audit.time is not before expires")
 
     @classmethod
     def parse(cls, statement: Statement) -> Audit:
@@ -88,10 +98,6 @@ class Audit:
             expires=document.time("expires"),
         )
         document.end()
-        if (verdict is Verdict.REPRODUCED) != (rebuilt_sha256 == statement.image_sha256):
-            raise MalformedError("audit.verdict contradicts audit.rebuilt")
-        if audit.time >= audit.expires:
-            raise MalformedError("audit.time is not before expires")
         return audit
 
     def to_statement(self) -> Statement:

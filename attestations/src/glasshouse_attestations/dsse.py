@@ -89,6 +89,8 @@ def sign(payload: bytes, payload_type: str, *signers: SigningKey) -> Envelope:
     """Return an envelope around ``payload`` with one signature by each of ``signers``."""
     if not signers:
         raise ValueError("an envelope needs at least one signer")
+    if len({signer.public_key for signer in signers}) != len(signers):
+        raise ValueError("an envelope has one signature by each signer")
     message = pre_authentication_encoding(payload, payload_type)
     signatures = tuple(
         Signature(key_id=signer.public_key.key_id, signature=signer.sign(message)) for signer in signers

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import cast
 
 from .canonical_json import JSON
-from .document import Document, format_time
+from .document import Document, format_time, parse_hex
 from .errors import MalformedError, ValidityError
 from .reference_values import ReferenceValues
 from .statement import Statement
@@ -19,6 +19,7 @@ __all__ = ["PREDICATE_TYPE", "Release", "Source"]
 PREDICATE_TYPE = "https://glasshouse.invalid/attestations/release/v1"
 
 _VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})", re.ASCII)
+_LOCK_PATH = re.compile(r"(?=.{1,256}\Z)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*", re.ASCII)
 _MAX_LOCKS = 16
 
 
@@ -48,8 +49,9 @@ class Source:
 class Release:
     """The image with ``image_sha256`` is version ``version``, built from ``source`` with these locks.
 
-    ``locks`` maps each lock file's path in the repository to its SHA-256, ``builder`` names the tool and
-    its version, ``sbom_sha256`` is the digest of the CycloneDX document published beside the release.
+    ``locks`` maps each lock file's path in the repository, relative and without hidden parts, to its
+    SHA-256, ``builder`` names the tool and its version, ``sbom_sha256`` is the digest of the CycloneDX
+    document published beside the release. One that contradicts itself is a :class:`MalformedError`.
     """
 
     image_sha256: bytes
@@ -61,6 +63,16 @@ class Release:
     sbom_sha256: bytes
     not_before: datetime
     not_after: datetime
+
+    def __post_init__(self) -> None:
+        if not _VERSION.fullmatch(self.version):
+            raise MalformedError("release.version is not of the form X.Y.Z")
+        if not 0 < len(self.locks) <= _MAX_LOCKS:
+            raise MalformedError(f"release.locks names 1 to {_MAX_LOCKS} files")
+        if not all(map(_LOCK_PATH.fullmatch, self.locks)):
+            raise MalformedError("release.locks has a malformed path")
+        if self.not_before >= self.not_after:
+            raise MalformedError("release.notBefore is not before notAfter")
 
     @classmethod
     def parse(cls, statement: Statement) -> Release:
@@ -78,10 +90,6 @@ class Release:
             not_after=document.time("notAfter"),
         )
         document.end()
-        if not _VERSION.fullmatch(release.version):
-            raise MalformedError("release.version is not of the form X.Y.Z")
-        if release.not_before >= release.not_after:
-            raise MalformedError("release.notBefore is not before notAfter")
         return release
 
     def to_statement(self) -> Statement:
@@ -110,7 +118,5 @@ class Release:
 
 
 def _parse_locks(document: Document) -> Mapping[str, bytes]:
-    paths = document.names()
-    if not 0 < len(paths) <= _MAX_LOCKS:
-        raise MalformedError(f"release.locks names 1 to {_MAX_LOCKS} files")
-    return {path: document.digest(path) for path in paths}
+    # The path of a lock is data, so an error names its place and not itself.
+    return {path: parse_hex(document.value(path), "release.locks[]", 32) for path in document.names()}
