@@ -95,9 +95,10 @@ def _parse_entry(document: Document) -> LoggedStatement:
 
 def _bytes(document: Document, name: str, max_size: int) -> bytes:
     value = document.value(name)
-    if not isinstance(value, str) or not value or len(value) > max_size:
+    data = value.encode("utf-8") if isinstance(value, str) else b""
+    if not 0 < len(data) <= max_size:
         raise MalformedError(f"bundle.entries.{name} is not a text of 1 to {max_size} bytes")
-    return value.encode("utf-8")
+    return data
 
 
 def _parse_consistency(document: Document) -> ConsistencyProof:

@@ -21,7 +21,7 @@ from .model_id import ModelId, check_part
 __all__ = ["ApiKey", "PreloadedModel", "RuntimeConfiguration", "generate_api_key"]
 
 _SCHEMA = "glasshouse/configuration/v1"
-_MAX_SIZE = 64 << 10
+_MAX_SIZE = 128 << 10
 _MAX_API_KEYS = 256
 _MAX_MODELS = 256
 _API_KEY = re.compile(r"gh_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -80,7 +80,7 @@ class RuntimeConfiguration:
 
     @classmethod
     def parse(cls, data: bytes) -> RuntimeConfiguration:
-        """Return the configuration in ``data``: canonical JSON of at most 64 KiB."""
+        """Return the configuration in ``data``: canonical JSON of at most 128 KiB."""
         document = Document(canonical_json.parse(data, max_size=_MAX_SIZE, max_depth=3), "configuration")
         document.constant("schema", _SCHEMA)
         configuration = cls(

@@ -15,6 +15,7 @@ from datetime import datetime
 
 from . import canonical_json, dsse
 from .document import Document, format_time
+from .errors import MalformedError
 from .framing import frame
 from .keys import PublicKey, SigningKey
 from .model_id import ModelId
@@ -38,8 +39,13 @@ class Tensor:
 
 
 def tensors_digest(tensors: Iterable[Tensor]) -> bytes:
-    """Return the SHA-256 over the framed tensors in order of name: their names, types, shapes, contents."""
+    """Return the SHA-256 over the framed tensors in order of name: their names, types, shapes, contents.
+
+    Raises ``ValueError`` if two tensors have one name, since then they would have no order.
+    """
     ordered = sorted(tensors, key=lambda tensor: tensor.name)
+    if len({tensor.name for tensor in ordered}) != len(ordered):
+        raise ValueError("two tensors have one name")
     return hashlib.sha256(frame(_TENSORS_DOMAIN, *map(_frame_tensor, ordered))).digest()
 
 
@@ -66,6 +72,9 @@ class Receipt:
 
     def sign(self, key: SigningKey) -> bytes:
         """Return the receipt in an encoded DSSE envelope, signed by the enclave's receipt key."""
+        sizes = {len(self.model_sha256), len(self.inputs_sha256), len(self.outputs_sha256)}
+        if sizes != {32} or len(self.nonce) != NONCE_SIZE:
+            raise ValueError("the digests and the nonce of a receipt have 32 bytes")
         payload = canonical_json.encode(
             {
                 "version": 1,
@@ -104,7 +113,10 @@ class Receipt:
 
 
 def receipt_public_key(raw: bytes) -> PublicKey:
-    """Return the Ed25519 key with these 32 raw bytes (RFC 8410, 4: a fixed prefix makes the SPKI)."""
+    """Return the Ed25519 key with these 32 raw bytes (RFC 8410, 4: a fixed prefix makes the SPKI).
+
+    Raises :class:`MalformedError` for anything else, because the bytes come from a server.
+    """
     if len(raw) != 32:
-        raise ValueError("an Ed25519 public key has 32 bytes")
+        raise MalformedError("an Ed25519 public key has 32 bytes")
     return PublicKey(spki=base64.b64decode("MCowBQYDK2VwAyEA") + raw)
