@@ -6,22 +6,15 @@ import re
 
 from support.repository import ROOT, git, tracked_files
 
-# Written in two halves, so that this file does not contain what it looks for.
+# A class of one character in each pattern keeps this file from containing what it looks for.
 REGISTRIES = (
-    "package-files",
-    "pypi[.]org",
-    "(deb|security|ftp|snapshot)[.]debian[.]org",
-    "registry[.]npmjs",
-    "npmjs[.](org|com)",
+    "p[y]thonhosted",
+    "p[y]pi[.]org",
+    "(deb|security|ftp|snapshot)[.]d[e]bian[.]org",
+    "r[e]gistry[.]npmjs",
+    "n[p]mjs[.](org|com)",
 )
-MACHINES = (
-    "/work/[a-z.]",
-    "/farm/",
-    "/tmp/jobs",
-    "/home/[a-z]+/",
-    "/root/[.a-z]",
-    "/Users/[A-Za-z]",
-)
+MACHINES = ("/w[o]rk/[a-z.]", "/f[a]rm/", "/tmp/b[a]sh_jobs", "/r[o]ot/[.]")
 FORBIDDEN = re.compile("|".join(REGISTRIES + MACHINES).encode(), re.IGNORECASE)
 
 
@@ -40,8 +33,11 @@ def test_no_commit_message_does_either() -> None:
 
 
 def test_the_search_finds_what_it_looks_for() -> None:
-    assert FORBIDDEN.search(b"https://files.PY" + b"THONHOSTED.example/x")
-    assert FORBIDDEN.search(b"cd /wo" + b"rk/main")
+    for pattern in REGISTRIES + MACHINES:
+        example = re.sub(r"\[(.).*?\]|\((\w+)\|.*?\)", lambda found: found[1] or found[2], pattern).replace(
+            "+", ""
+        )
+        assert FORBIDDEN.search(example.encode()), pattern
     assert not FORBIDDEN.search(b"https://glasshouse.invalid/attestations/release/v1")
 
 
