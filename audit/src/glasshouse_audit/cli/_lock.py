@@ -1,0 +1,42 @@
+"""``glasshouse-audit lock``: choose the versions of everything in the image anew."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..build import write_atomically
+from ..locks import encode
+from ..recipe import IMAGE_FOLDER, Recipe
+from ..resolve import parse_constraints, resolve_debs, resolve_wheels
+from ._arguments import Commands, add_tree, tree_of
+
+__all__ = ["register"]
+
+
+def register(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("lock", help="choose the versions of the image's packages anew")
+    add_tree(parser)
+    parser.add_argument(
+        "--constraint",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="a requirements file whose versions the wheels keep to",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Resolve both locks, then write both."""
+    tree = tree_of(parsed)
+    recipe = Recipe.load(tree)
+    constraints = parsed.constraint.read_text(encoding="utf-8") if parsed.constraint else ""
+    debs = encode(resolve_debs(recipe.debian))
+    wheels = encode(resolve_wheels(recipe.python, parse_constraints(constraints)))
+    for name, text in (("debs.lock", debs), ("wheels.lock", wheels)):
+        path = tree / IMAGE_FOLDER / name
+        write_atomically(path, text.encode("ascii"))
+        print(f"{path}: {len(text.splitlines())} packages")
+    return 0
