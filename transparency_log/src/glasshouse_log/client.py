@@ -23,7 +23,7 @@ from .merkle import check_inclusion, leaf_hash, prove_consistency, prove_inclusi
 from .note import MAX_NOTE_SIZE
 from .policy import TrustPolicy
 from .proof import MAX_PROOF_SIZE, Proof
-from .tiles import MAX_ENTRY_SIZE, TILE_WIDTH, Tile, TileReader, decode_entries, tile_at
+from .tiles import MAX_ENTRY_SIZE, TILE_WIDTH, Tile, TileReader, cut_tile, decode_entries, tile_at
 from .verification import VerifiedCheckpoint, verify_checkpoint, verify_entry
 
 __all__ = ["LogClient", "is_loopback"]
@@ -101,7 +101,14 @@ class LogClient:
     def fetch_tile(self, tile: Tile) -> bytes:
         """Return a tile's bytes as the log gives them: check what you compute from them against a root."""
         max_size = TILE_WIDTH * (2 + MAX_ENTRY_SIZE)
-        return self._request("GET", f"/{tile.path}", max_size=max_size)
+        try:
+            return self._request("GET", f"/{tile.path}", max_size=max_size)
+        except LogUnavailableError:
+            if tile.width == TILE_WIDTH:
+                raise
+            # A log may drop a partial tile once the full one is there, which begins with the same bytes.
+            full = Tile(level=tile.level, index=tile.index)
+            return cut_tile(self._request("GET", f"/{full.path}", max_size=max_size), full, tile.width)
 
     def reader(self, checkpoint: VerifiedCheckpoint) -> TileReader:
         """Return a reader of the tree's hashes; proofs from it must be checked against the checkpoint."""
@@ -178,6 +185,7 @@ class LogClient:
 
     def _request(self, method: str, path: str, *, max_size: int, content: bytes | None = None) -> bytes:
         """Return the body of a successful answer, asking again while there is hope and an attempt left."""
+        reason = "not asked"
         for attempt in range(self._attempts):
             if attempt:
                 time.sleep(self._retry_delay * 2 ** (attempt - 1))

@@ -31,6 +31,7 @@ from .tiles import (
     TILE_WIDTH,
     Tile,
     TileReader,
+    cut_tile,
     decode_entries,
     encode_entries,
     partial_tiles,
@@ -145,9 +146,9 @@ class Storage:
         # A wider tile is in place before a narrower one goes, so whoever loses that race finds it at once.
         for _ in range(_READ_ATTEMPTS):
             for width in sorted(self._stored_widths(tile)):
-                path = self.root / Tile(level=tile.level, index=tile.index, width=width).path
-                if width >= tile.width and (data := _read_if_there(path)) is not None:
-                    return _narrow(data, width, tile)
+                stored = Tile(level=tile.level, index=tile.index, width=width)
+                if width >= tile.width and (data := _read_if_there(self.root / stored.path)) is not None:
+                    return cut_tile(data, stored, tile.width)
         raise FileNotFoundError(tile.path)
 
     def reader(self, size: int | None = None) -> TileReader:
@@ -256,15 +257,6 @@ def _read_if_there(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _narrow(data: bytes, width: int, tile: Tile) -> bytes:
-    """Cut stored bytes of `width` items down to those of the tile that was asked for."""
-    if width == tile.width:
-        return data
-    if tile.level is not None:
-        return data[: tile.width * HASH_SIZE]
-    return encode_entries(decode_entries(data, width)[: tile.width])
 
 
 def _make_directory(path: Path) -> None:

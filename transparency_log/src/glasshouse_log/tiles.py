@@ -15,6 +15,7 @@ __all__ = [
     "TILE_WIDTH",
     "Tile",
     "TileReader",
+    "cut_tile",
     "decode_entries",
     "encode_entries",
     "partial_tiles",
@@ -138,6 +139,15 @@ def decode_entries(data: bytes, width: int) -> tuple[bytes, ...]:
     if position != len(data):
         raise MalformedTileError("an entry bundle has more entries than its width")
     return tuple(entries)
+
+
+def cut_tile(data: bytes, tile: Tile, width: int) -> bytes:
+    """Return the first `width` hashes or entries of a tile's bytes."""
+    if width == tile.width:
+        return data
+    if tile.level is not None:
+        return data[: width * HASH_SIZE]
+    return encode_entries(decode_entries(data, tile.width)[:width])
 
 
 def _subtree_root(hashes: Sequence[bytes]) -> bytes:
