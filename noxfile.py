@@ -137,19 +137,22 @@ def dev(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Resolve ``locks/*.txt`` anew, keeping what still fits; ``-- --upgrade`` takes the newest versions."""
+    """Resolve ``locks/*.txt`` anew: ``-- --upgrade`` takes the newest, ``--image`` renews the image's, too."""
     install(session, "lock")
     wanted = Path(session.create_tmp(), "wanted.txt")
+    options = [option for option in session.posargs if option != "--image"]
     for name, content in LOCKS.items():
         wanted.write_text("".join(f"{line}\n" for line in requirements(content)), encoding="utf-8")
         same_versions = () if name == "dev" else ("--constraints", "locks/dev.txt")
         session.run(
             *("uv", "pip", "compile", str(wanted), "--output-file", f"locks/{name}.txt", "--quiet"),
             *("--universal", "--python-version", "3.10", "--generate-hashes", "--no-annotate", "--no-header"),
-            *same_versions,
-            *session.posargs,
+            *(*same_versions, *options),
             env={"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"},
         )
+    if "--image" in session.posargs:
+        install(session, "audit", AUDITOR)
+        session.run("glasshouse-audit", "lock", "--constraint", "locks/dev.txt")
 
 
 def audit_tool(session: nox.Session, command: str) -> None:
