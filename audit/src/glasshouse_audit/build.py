@@ -1,15 +1,15 @@
 """Building ``enclave.efi``: recipe, locks and sources in, the same bytes out, on any machine.
 
-Read from top to bottom: inputs are fetched and checked, unpacked in memory into one root file system, which is
-archived, compressed, and laid out behind systemd's stub. Nothing that the machine, its user, its clock or its
-file system contribute is part of it.
+Read from top to bottom: inputs are fetched and checked, unpacked in memory into one root file system, which
+is archived, compressed, and laid out behind systemd's stub. Nothing that the machine, its user, its clock or
+its file system contribute is part of it.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +31,15 @@ from .root import Root, read_sources
 from .uki import assemble
 from .wheel import read_wheel
 
-__all__ = ["MEASUREMENTS_NAME", "Plan", "build", "build_image", "progress_bars", "write_atomically"]
+__all__ = [
+    "MEASUREMENTS_NAME",
+    "Plan",
+    "build",
+    "build_image",
+    "progress_bars",
+    "write_atomically",
+    "write_together",
+]
 
 MEASUREMENTS_NAME = "measurements.json"
 _MAX_LOCK_SIZE = 1 << 20
@@ -77,8 +85,8 @@ def build(tree: Path, output: Path, *, progress: Progress | None = None) -> Meas
         image = build_image(tree, bars)
         measurements = measure(image)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, image)
-    write_atomically(output.with_name(MEASUREMENTS_NAME), measurements.encode())
+    # The image last: who sees it sees its own measurements beside it.
+    write_together({output.with_name(MEASUREMENTS_NAME): measurements.encode(), output: image})
     return measurements
 
 
@@ -118,18 +126,30 @@ def progress_bars(*, shown: bool) -> Progress:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``path`` with the mode of any new file; a failure leaves what was there before, and nothing else."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    """Write ``path``, readable by all, completely or not at all."""
+    write_together({path: data})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write every file, readable by all, and only then put them in place, in their order.
+
+    A failure while writing leaves what was there before, and nothing else.
+    """
+    staged: dict[Path, Path] = {}
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        for path, data in files.items():
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+            staged[path] = Path(name)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            staged[path].chmod(0o644)
+        for path, temporary in staged.items():
+            temporary.replace(path)
+    finally:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)
 
 
 def _unpack(plan: Plan, inputs: Inputs, tree: Path, progress: Progress) -> Root:

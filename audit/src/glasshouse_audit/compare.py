@@ -1,7 +1,7 @@
 """Where two images differ, named as precisely as their structure allows.
 
-The comparison descends: sections of the PE file, members of the initrd, lines of a text or an offset in binary
-data. What cannot be taken apart is compared as bytes, so two images are identical only if every byte is.
+The comparison descends: sections of the PE file, members of the initrd, lines of a text or an offset in
+binary data. What cannot be taken apart is compared as bytes, so that images with no difference are the same.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def _members(tar: tarfile.TarFile, package: str) -> Iterator[Member]:
     seen: set[str] = set()
     unpacked = 0
     for info in tar:
-        path = info.name[2:] if info.name.startswith("./") else info.name
+        path = info.name.removeprefix("./")
         if info.isdir() and path in ("", "."):
             continue
         unpacked += info.size
@@ -91,8 +91,7 @@ def _member(tar: tarfile.TarFile, info: tarfile.TarInfo, path: str, package: str
 def _check_link(path: str, target: str) -> None:
     # An absolute target starts at the image's root; ".." beyond that root is refused though a kernel
     # would stop there, because an unpacker on a host would not.
-    place = posixpath.normpath(posixpath.join(posixpath.dirname(path), target.lstrip("/") or "."))
-    if target.startswith("/"):
-        place = posixpath.normpath(target.lstrip("/") or ".")
+    start = "" if target.startswith("/") else posixpath.dirname(path)
+    place = posixpath.normpath(posixpath.join(start, target.lstrip("/")))
     if place == ".." or place.startswith("../"):
         raise ValueError(f"link {path[:80]!r} leaves the root")

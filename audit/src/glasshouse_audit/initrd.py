@@ -27,7 +27,8 @@ def check_compressor(recipe: Recipe) -> None:
     found = f"zstandard=={zstandard.__version__}"
     if (found, libzstd) != (recipe.compressor, recipe.libzstd):
         raise ToolError(
-            f"the image needs {recipe.compressor} with libzstd {recipe.libzstd}, found {found} with {libzstd}",
+            f"the image needs {recipe.compressor} (libzstd {recipe.libzstd}), "
+            f"found {found} (libzstd {libzstd})",
             hint=f"run: python -m pip install {recipe.compressor}",
         )
 

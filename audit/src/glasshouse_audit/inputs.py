@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from rich.progress import Progress
 
-from .errors import InputMismatchError, MissingInputError
+from .errors import InputMismatchError, MissingInputError, ToolError
 from .locks import Locked, LockedDeb
 from .mirror import find_mirror, get
 from .recipe import PythonTarget
@@ -49,13 +49,13 @@ class Inputs:
         self._python = python
 
     def fetch(self, wanted: Sequence[Locked], progress: Progress) -> None:
-        """Bring every input into the cache, several at once; raise an error that names the first one missing."""
+        """Bring every input into the cache; raise an error that names the first one missing."""
         missing = [locked for locked in wanted if not self._in_cache(locked)]
         missing = [locked for locked in missing if not self._take_from_folders(locked)]
         if not missing:
             return
         task = progress.add_task("downloading inputs", total=len(missing))
-        mirror = find_mirror() if any(isinstance(locked, LockedDeb) for locked in missing) else ""
+        mirror = _mirror_for(missing)
         with ThreadPoolExecutor(max_workers=_DOWNLOADS_AT_ONCE) as pool:
             downloads = [pool.submit(self._download, locked, mirror) for locked in missing]
             try:
@@ -99,7 +99,7 @@ class Inputs:
 
     def _download(self, locked: Locked, mirror: str) -> None:
         if isinstance(locked, LockedDeb):
-            data = get(f"{mirror}/{locked.pool_path}", max_size=locked.size)
+            data = _download_deb(locked, mirror)
         else:
             with tempfile.TemporaryDirectory(prefix="glasshouse-") as folder:
                 path = pip_download([locked.encode()], self._python, Path(folder))[0]
@@ -117,6 +117,14 @@ class Inputs:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _download_deb(locked: LockedDeb, mirror: str) -> bytes:
+    try:
+        return get(f"{mirror}/{locked.pool_path}", max_size=locked.size)
+    except MissingInputError as err:
+        hint = f"{err.hint}, or {INPUTS_VARIABLE} to a folder that has the file"
+        raise MissingInputError(f"{locked.file_name} is not to be had: {err}", hint=hint) from err
 
 
 def pip_download(requirements: Iterable[str], python: PythonTarget, folder: Path) -> list[Path]:
@@ -146,8 +154,21 @@ def pip_download(requirements: Iterable[str], python: PythonTarget, folder: Path
 
 
 def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "glasshouse" / "inputs" / "sha256"
+    named = os.environ.get("XDG_CACHE_HOME")
+    try:
+        base = Path(named) if named else Path.home() / ".cache"
+    except RuntimeError as err:
+        raise ToolError("this user has no home folder for the cache", hint="set XDG_CACHE_HOME") from err
+    return base / "glasshouse" / "inputs" / "sha256"
+
+
+def _mirror_for(missing: Iterable[Locked]) -> str:
+    debs = [locked.file_name for locked in missing if isinstance(locked, LockedDeb)]
+    try:
+        return find_mirror() if debs else ""
+    except MissingInputError as err:
+        hint = f"{err.hint}, or {INPUTS_VARIABLE} to a folder that has the file"
+        raise MissingInputError(f"{debs[0]} is needed, and {err}", hint=hint) from err
 
 
 def _input_folders(tree: Path) -> list[Path]:

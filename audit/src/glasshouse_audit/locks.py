@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TypeVar, Union
+from typing import TypeAlias, TypeVar
 
 from .errors import RecipeError
 
@@ -18,11 +18,13 @@ __all__ = ["Locked", "LockedDeb", "LockedWheel", "encode", "parse_debs", "parse_
 
 _DEB = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9+.-]{1,127}) (?P<version>[A-Za-z0-9.+~:-]{1,128}) "
-    r"(?P<pool_path>pool(?:/[A-Za-z0-9][A-Za-z0-9+._~%:-]{0,255}){2,8}\.deb) (?P<size>[1-9][0-9]{0,9}) (?P<sha256>[0-9a-f]{64})",
+    r"(?P<pool_path>pool(?:/[A-Za-z0-9][A-Za-z0-9+._~%:-]{0,255}){2,8}\.deb) "
+    r"(?P<size>[1-9][0-9]{0,9}) (?P<sha256>[0-9a-f]{64})",
     re.ASCII,
 )
 _WHEEL = re.compile(
-    r"(?P<name>[a-z0-9](?:[a-z0-9-]{0,126}[a-z0-9])?)==(?P<version>[0-9][A-Za-z0-9.!+]{0,63}) --hash=sha256:(?P<sha256>[0-9a-f]{64})",
+    r"(?P<name>[a-z0-9](?:[a-z0-9-]{0,126}[a-z0-9])?)==(?P<version>[0-9][A-Za-z0-9.!+]{0,63})"
+    r" --hash=sha256:(?P<sha256>[0-9a-f]{64})",
     re.ASCII,
 )
 
@@ -65,17 +67,17 @@ class LockedWheel:
         return f"{self.name}=={self.version} --hash=sha256:{self.sha256.hex()}"
 
 
-Locked = Union[LockedDeb, LockedWheel]
+Locked: TypeAlias = LockedDeb | LockedWheel
 _L = TypeVar("_L", LockedDeb, LockedWheel)
 
 
 def parse_debs(text: str) -> tuple[LockedDeb, ...]:
-    """Return the packages of a ``debs.lock``; raises :class:`RecipeError` for what :func:`encode` would not write."""
+    """Return the packages of a ``debs.lock``; raises :class:`RecipeError` for what is not canonical."""
     return _parse(text, "debs.lock", _DEB, _deb)
 
 
 def parse_wheels(text: str) -> tuple[LockedWheel, ...]:
-    """Return the wheels of a ``wheels.lock``; raises :class:`RecipeError` for what :func:`encode` would not write."""
+    """Return the wheels of a ``wheels.lock``, as strictly as :func:`parse_debs`."""
     return _parse(text, "wheels.lock", _WHEEL, _wheel)
 
 

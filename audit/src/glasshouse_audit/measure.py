@@ -1,15 +1,15 @@
 """What each platform will report of an image, computed from the file alone.
 
-``simulated`` reports the digests of the file. A TPM reports what the firmware and the EFI stub extended: PCR 4
-for the programs that were started (TCG PC Client Platform Firmware Profile, 3.3.4.5), PCR 11 for the sections
-of the image (systemd's TPM2 PCR measurements), and PCR 8, 12 and 13 stay zero unless the operator passed in
-another command line, credentials or extensions.
+``simulated`` reports the digests of the file. A TPM reports what the firmware and the EFI stub extended:
+PCR 4 for the programs that were started (TCG PC Client Platform Firmware Profile, 3.3.4.5), PCR 11 for the
+sections of the image (systemd's TPM2 PCR measurements), and PCR 8, 12 and 13 stay zero unless the operator
+passed in another command line, credentials or extensions.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pefile  # type: ignore[import-untyped]
@@ -19,7 +19,7 @@ from glasshouse_attestations.image import MAX_IMAGE_SIZE, read_sections
 from glasshouse_attestations.measurements import Measurements
 from glasshouse_attestations.reference_values import ReferenceValues
 
-__all__ = ["authenticode_sha256", "measure", "read_image"]
+__all__ = ["authenticode_sha256", "measure", "pcr11_sha256", "read_image"]
 
 _MEASURED_SECTIONS = (".linux", ".osrel", ".cmdline", ".initrd", ".uname", ".sbat")
 _ZERO = bytes(32)
@@ -45,7 +45,7 @@ def measure(image: bytes) -> Measurements:
     tpm = {
         "pcr4.sha256": _pcr4(image, sections[".linux"]),
         "pcr8.sha256": _ZERO,
-        "pcr11.sha256": _pcr11(sections),
+        "pcr11.sha256": pcr11_sha256(sections),
         "pcr12.sha256": _ZERO,
         "pcr13.sha256": _ZERO,
     }
@@ -69,9 +69,13 @@ def _pcr4(image: bytes, kernel: bytes) -> bytes:
     )
 
 
-def _pcr11(sections: dict[str, bytes]) -> bytes:
+def pcr11_sha256(sections: Mapping[str, bytes]) -> bytes:
+    """Return PCR 11 when the stub has measured ``sections`` and no boot phase has begun.
+
+    Of each section that is there, in the stub's order, its name with a NUL and its content are extended.
+    """
     digests = []
-    for name in _MEASURED_SECTIONS:
+    for name in filter(sections.__contains__, _MEASURED_SECTIONS):
         digests += [hashlib.sha256(name.encode("ascii") + b"\0").digest()]
         digests += [hashlib.sha256(sections[name]).digest()]
     return _extend_all(digests)

@@ -21,6 +21,7 @@ from .errors import MissingInputError
 __all__ = ["MIRROR_VARIABLE", "find_mirror", "get"]
 
 MIRROR_VARIABLE = "GLASSHOUSE_DEBIAN_MIRROR"
+_HINT = f"set {MIRROR_VARIABLE} to a mirror that has it; archives of snapshots keep old versions"
 _APT = Path("/etc/apt")
 _TIMEOUT = 60.0
 _ATTEMPTS = 4
@@ -40,7 +41,7 @@ def find_mirror() -> str:
             return site.rstrip("/")
     raise MissingInputError(
         "this machine's apt configuration names no debian mirror",
-        hint=f"set {MIRROR_VARIABLE} to the address of one (it ends in /debian)",
+        hint=_HINT,
     )
 
 
@@ -62,22 +63,17 @@ def get(address: str, *, max_size: int) -> bytes:
                 break
         except (OSError, HTTPException) as err:
             problem = str(err) or type(err).__name__
-    raise MissingInputError(
-        f"cannot download {address}: {problem}",
-        hint=f"set {MIRROR_VARIABLE} to a mirror that has it, such as an archive of snapshots",
-    )
+    raise MissingInputError(f"cannot download {address}: {problem}", hint=_HINT)
 
 
 def _read(address: str, max_size: int) -> bytes:
-    # Only http(s) addresses come here, see find_mirror; urllib honours the usual proxy variables.
+    # urllib honours the usual proxy variables.
     data = bytearray()
-    with urllib.request.urlopen(address, timeout=_TIMEOUT) as response:
+    with urllib.request.urlopen(address, timeout=_TIMEOUT) as response:  # noqa: S310 -- find_mirror admits http and https only
         while chunk := response.read(_CHUNK):
             data += chunk
             if len(data) > max_size:
-                raise MissingInputError(
-                    f"{address} serves more than {max_size} bytes", hint="the mirror has another file there"
-                )
+                raise MissingInputError(f"{address} serves more than {max_size} bytes", hint=_HINT)
         stated = response.headers.get("Content-Length")
     if stated is not None and stated.isdecimal() and int(stated) != len(data):
         raise HTTPException(f"connection closed after {len(data)} of {stated} bytes")

@@ -91,7 +91,7 @@ class Recipe:
 
     @classmethod
     def parse(cls, data: bytes) -> Recipe:
-        """Return the recipe in ``data``; raises :class:`RecipeError`, also for a field that it does not know."""
+        """Return the recipe in ``data``; raises :class:`RecipeError`, also for an unknown field."""
         if len(data) > _MAX_SIZE:
             raise RecipeError(f"recipe has {len(data)} bytes, at most {_MAX_SIZE} are allowed")
         try:

@@ -1,7 +1,7 @@
 """Making the locks anew: the only thing in the project that decides versions of what is in the image.
 
-Debian's versions come from the package index of a mirror, under the signature of the archive's own keys; Python's
-from pip, or from constraints with which the rest of the project keeps in step.
+Debian's versions come from the package index of a mirror, under the signature of the archive's own keys;
+Python's from pip, or from constraints with which the rest of the project keeps in step.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from debian.deb822 import Deb822, Packages, Release
 from packaging.utils import parse_wheel_filename
@@ -64,7 +65,7 @@ def select_debs(index: str, archive: DebianArchive) -> tuple[LockedDeb, ...]:
 
 
 def resolve_wheels(python: PythonTarget, constraints: Mapping[str, str]) -> tuple[LockedWheel, ...]:
-    """Return the wheels that pip chooses for the image, in the versions of ``constraints`` where they name one."""
+    """Return the wheels that pip chooses for the image, in the versions that ``constraints`` names."""
     requirements = []
     for name in python.wheels:
         version = constraints.get(name.lower().replace("_", "-"))
@@ -106,7 +107,10 @@ def _paragraphs(index: str, names: set[str]) -> dict[str, Packages]:
 
 
 def _first_dependency(paragraph: Packages) -> str:
-    return str(paragraph.relations["depends"][0][0]["name"])
+    depends: Any = paragraph.relations["depends"]
+    if not depends:
+        raise RecipeError(f"{paragraph['Package']} depends on nothing")
+    return str(depends[0][0]["name"])
 
 
 def _locked(paragraph: Deb822) -> LockedDeb:

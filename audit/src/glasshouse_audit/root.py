@@ -120,16 +120,19 @@ def read_sources(tree: Path, source: SourcePackage, suffixes: tuple[str, ...]) -
     Raises :class:`RecipeError` for links and unreadable files, and if there is no file at all.
     """
     folder = tree / source.origin
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in suffixes or path.name in suffixes)
-    if not paths:
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    if not names:
         raise RecipeError(f"{source.origin} has no sources")
-    for path in paths:
-        if "__pycache__" in path.parts:
-            continue
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not path.is_file():
-            raise RecipeError(f"{source.origin}/{name} is not a plain file")
-        try:
-            yield Member(path=f"{source.target}/{name}", kind=Kind.FILE, data=path.read_bytes())
-        except OSError as err:
-            raise RecipeError(f"cannot read {source.origin}/{name}: {err.strerror}") from err
+    for name in names:
+        path = folder / name
+        if path.is_symlink():
+            raise RecipeError(f"{source.origin}/{name} is a link, which cannot be in the image")
+        if path.suffix in suffixes and path.is_file():
+            yield _read_source(path, f"{source.target}/{name}")
+
+
+def _read_source(path: Path, target: str) -> Member:
+    try:
+        return Member(path=target, kind=Kind.FILE, data=path.read_bytes())
+    except OSError as err:
+        raise RecipeError(f"cannot read the source of {target}: {err.strerror}") from err

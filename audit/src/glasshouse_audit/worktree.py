@@ -22,7 +22,7 @@ def describe_changes(tree: Path) -> tuple[str, ...]:
     command = [git, "-C", str(tree), "--no-optional-locks", "status", "--porcelain"]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
     if answer.returncode:
-        return ("the tree is not a git repository, so the image cannot be traced to a commit",)
+        return ("git knows no commit of the tree, so the image cannot be traced to one",)
     changed = answer.stdout.splitlines()
     if not changed:
         return ()

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from glasshouse_attestations import canonical_json
-
-from ..compare import Comparison
-from ..recipe import IMAGE_FOLDER
-from ..worktree import describe_changes
+from glasshouse_audit.compare import Comparison
+from glasshouse_audit.recipe import IMAGE_FOLDER
+from glasshouse_audit.worktree import describe_changes
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..build import MEASUREMENTS_NAME, build, progress_bars
+from glasshouse_audit.build import MEASUREMENTS_NAME, build, progress_bars
+
 from ._arguments import Commands, add_json, add_tree, tree_of, warn_of_changes
 
 __all__ = ["register"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..compare import compare
-from ..measure import read_image
+from glasshouse_audit.compare import compare
+from glasshouse_audit.measure import read_image
+
 from ._arguments import Commands, add_json, print_comparison
 
 __all__ = ["register"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..build import write_atomically
-from ..locks import encode
-from ..recipe import IMAGE_FOLDER, Recipe
-from ..resolve import parse_constraints, resolve_debs, resolve_wheels
+from glasshouse_audit.build import write_together
+from glasshouse_audit.locks import encode
+from glasshouse_audit.recipe import IMAGE_FOLDER, Recipe
+from glasshouse_audit.resolve import parse_constraints, resolve_debs, resolve_wheels
+
 from ._arguments import Commands, add_tree, tree_of
 
 __all__ = ["register"]
@@ -35,8 +36,9 @@ def run(parsed: argparse.Namespace) -> int:
     constraints = parsed.constraint.read_text(encoding="utf-8") if parsed.constraint else ""
     debs = encode(resolve_debs(recipe.debian))
     wheels = encode(resolve_wheels(recipe.python, parse_constraints(constraints)))
-    for name, text in (("debs.lock", debs), ("wheels.lock", wheels)):
-        path = tree / IMAGE_FOLDER / name
-        write_atomically(path, text.encode("ascii"))
+    folder = tree / IMAGE_FOLDER
+    locks = {folder / "debs.lock": debs, folder / "wheels.lock": wheels}
+    write_together({path: text.encode("ascii") for path, text in locks.items()})
+    for path, text in locks.items():
         print(f"{path}: {len(text.splitlines())} packages")
     return 0

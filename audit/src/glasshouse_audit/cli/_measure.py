@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..measure import measure, read_image
+from glasshouse_audit.measure import measure, read_image
+
 from ._arguments import Commands, add_json
 
 __all__ = ["register"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..build import progress_bars
-from ..measure import read_image
-from ..reproduce import reproduce
+from glasshouse_audit.build import progress_bars
+from glasshouse_audit.measure import read_image
+from glasshouse_audit.reproduce import reproduce
+
 from ._arguments import Commands, add_json, add_tree, print_comparison, tree_of, warn_of_changes
 
 __all__ = ["register"]
