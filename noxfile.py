@@ -137,7 +137,7 @@ def dev(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Resolve ``locks/*.txt`` anew: ``-- --upgrade`` takes the newest, ``--image`` renews the image's, too."""
+    """Resolve ``locks/*.txt``; ``-- --upgrade`` takes the newest, ``-- --image`` renews the image's locks."""
     install(session, "lock")
     wanted = Path(session.create_tmp(), "wanted.txt")
     options = [option for option in session.posargs if option != "--image"]
