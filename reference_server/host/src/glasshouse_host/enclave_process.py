@@ -1,4 +1,4 @@
-"""The enclave's process as its launcher holds it: started isolated, watched, drained, and never left behind."""
+"""The enclave's process as its launcher holds it: started isolated, watched, drained, never left behind."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _start(root: Path, listen: str, isolation: Isolation) -> tuple[subprocess.Po
     order = jail.Order(
         isolation=isolation.value, root=str(root), listen=listen, launcher=os.getpid(), status=writer
     )
-    with open(status, "rb", buffering=0) as reader:
+    with os.fdopen(status, "rb", buffering=0) as reader:
         try:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, _PACKAGES, order.encode()],

@@ -1,4 +1,4 @@
-"""What runs between the launcher and the enclave: a fresh process that isolates itself, then becomes the server.
+"""Between the launcher and the enclave: a fresh process that isolates itself, then becomes the server.
 
 It imports the standard library only, so that it starts without site-packages. A failure before the server
 starts is written as text to the status descriptor; that descriptor closing without a word means that the

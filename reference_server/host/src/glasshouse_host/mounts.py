@@ -26,7 +26,7 @@ def enter(root: str) -> None:
     _mount_devices(f"{root}/dev")
     _mount_processors(f"{root}/sys")
     _mount_processes(f"{root}/proc")
-    _mount_memory(f"{root}/tmp", "mode=1777,size=256m")
+    _mount_memory(f"{root}/tmp", "mode=1777,size=256m")  # noqa: S108 (a mount of its own)
     _make_read_only(root, MS_NOSUID | MS_NODEV)
     os.chdir(root)
     syscalls.pivot_root(".", ".")

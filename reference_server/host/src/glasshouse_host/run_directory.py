@@ -1,4 +1,4 @@
-"""What the launcher hands to the enclave below /run/glasshouse: configuration, bundle, models, and the socket."""
+"""What the launcher hands to the enclave in /run/glasshouse: configuration, bundle, models, a socket."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def stapling(self, source: Path | None, log: Callable[[str], None]) -> Iterator[None]:
-        """Staple the bundle in ``source`` (without one, an empty bundle), and again whenever the file changes.
+        """Staple the bundle in ``source`` (without one, an empty bundle), and again when that changes.
 
         Raises :class:`InputFileError` if it is no bundle now; one that breaks later changes nothing.
         """

@@ -90,7 +90,7 @@ def set_host_name(name: str) -> None:
 
 
 def forbid_tracing() -> None:
-    """Keep processes of the same user without privileges from reading this one's memory; also no core dump."""
+    """Keep unprivileged processes of the same user from reading this one's memory; also, dump no core."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 

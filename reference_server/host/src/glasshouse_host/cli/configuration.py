@@ -29,7 +29,7 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "config",
         help="write or check a runtime configuration, and show its SHA-256",
-        description="Write the runtime configuration that the options describe, or check the one of --config. "
+        description="Write the runtime configuration that the options describe, or check that of --config. "
         "Its SHA-256 stands in every quote, and clients can hold it against their policy.",
     )
     add_arguments(parser)

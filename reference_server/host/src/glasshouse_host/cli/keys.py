@@ -40,7 +40,7 @@ def add_to(commands: Commands) -> None:
     api_key = commands.add_parser(
         "api-key",
         help="make an API key for a namespace",
-        description="Print a fresh API key, which is stored nowhere, and its hash, which the server is given.",
+        description="Print a fresh API key, which is stored nowhere, and the hash that a server is given.",
     )
     api_key.add_argument("--namespace", required=True, help="where the key may upload and delete")
     api_key.add_argument("--config", type=Path, metavar="FILE", help="add the hash to this configuration")
@@ -65,13 +65,8 @@ def _make_launcher_key(options: argparse.Namespace) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(key.to_pem())
     public = key.public_key
-    print(
-        json.dumps(
-            {"schema": "glasshouse/launcher-key/v1", "publicKey": public.encode(), "keyId": public.key_id}
-        )
-        if options.json
-        else public.encode()
-    )
+    result = {"schema": "glasshouse/launcher-key/v1", "publicKey": public.encode(), "keyId": public.key_id}
+    print(json.dumps(result) if options.json else public.encode())
 
 
 def _make_api_key(options: argparse.Namespace) -> None:
@@ -81,16 +76,8 @@ def _make_api_key(options: argparse.Namespace) -> None:
     if options.config:
         _add(entry, options.config)
     if options.json:
-        print(
-            json.dumps(
-                {
-                    "schema": "glasshouse/api-key/v1",
-                    "apiKey": text,
-                    "namespace": entry.namespace,
-                    "sha256": digest,
-                }
-            )
-        )
+        result = {"apiKey": text, "namespace": entry.namespace, "sha256": digest}
+        print(json.dumps({"schema": "glasshouse/api-key/v1", **result}))
         return
     print(text)
     if options.config:

@@ -55,7 +55,7 @@ def add_to(commands: Commands) -> None:
         "--bundle",
         type=Path,
         metavar="FILE",
-        help="the transparency bundle to staple; followed as it changes",
+        help="the transparency bundle to staple, again when it changes",
     )
     parser.add_argument(
         "--key", type=Path, metavar="FILE", help="the launcher's key, from keygen; without it a fresh one"
@@ -75,9 +75,7 @@ def add_to(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     if options.platform != PLATFORM:
-        raise PlatformNotSupportedError(
-            f"this version does not boot images on the platform {options.platform}"
-        )
+        raise PlatformNotSupportedError(f"this version boots no image on the platform {options.platform}")
     if not _ADDRESS.fullmatch(options.listen):
         raise InputFileError("--listen takes HOST:PORT")
     request = Launch(
