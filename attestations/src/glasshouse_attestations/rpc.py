@@ -179,12 +179,19 @@ class Refusal(Enum):
     )
     OUTPUT_NAME = ("output-name", "INVALID_ARGUMENT", "the model has no output of that name")
     PARAMETER = ("parameter", "INVALID_ARGUMENT", "a parameter of the request is malformed or not supported")
+    REQUEST_MALFORMED = (
+        "request-malformed",
+        "INVALID_ARGUMENT",
+        "the request is not the one message that the call takes",
+    )
+    REQUEST_TIMEOUT = ("request-timeout", "DEADLINE_EXCEEDED", "the request took longer than allowed")
     REQUEST_TOO_LARGE = ("request-too-large", "RESOURCE_EXHAUSTED", "the request is larger than allowed")
     RESPONSE_TOO_LARGE = ("response-too-large", "RESOURCE_EXHAUSTED", "the response is larger than allowed")
     BUSY = ("busy", "RESOURCE_EXHAUSTED", "the server has as many requests under way as allowed")
     INFERENCE_TIMEOUT = ("inference-timeout", "DEADLINE_EXCEEDED", "the inference took longer than allowed")
     INFERENCE_FAILED = ("inference-failed", "INTERNAL", "the model failed on these inputs")
     ATTESTATION_UNAVAILABLE = ("attestation-unavailable", "UNAVAILABLE", "the platform gave no quote")
+    SERVICE_UNKNOWN = ("service-unknown", "NOT_FOUND", "there is no such service")
     INTERNAL = ("internal", "INTERNAL", "the server failed")
 
     @property
