@@ -6,6 +6,7 @@ tree, resolving nothing. What follows ``--`` on the command line goes to the too
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -136,6 +137,13 @@ def dev(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Write the real help texts into the documents."""
+    install(session, "tests", DISTRIBUTIONS)
+    session.run("python", "-m", "support.help_texts", env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Resolve ``locks/*.txt``; ``-- --upgrade`` takes the newest, ``-- --image`` renews the image's locks."""
     install(session, "lock")
@@ -162,10 +170,24 @@ def audit_tool(session: nox.Session, command: str) -> None:
 
 
 def install(session: nox.Session, lock_name: str, distributions: tuple[str, ...] = ()) -> None:
-    """Give the session's environment exactly one lock, and some of our distributions, editable."""
+    """Give the session's environment exactly one lock, and some of our distributions, editable.
+
+    Nothing is asked of pip again until the lock or a distribution's metadata changes, so a session that has
+    run once runs offline, and with whatever clock.
+    """
+    described = [
+        ROOT / "locks" / f"{lock_name}.txt",
+        *(ROOT / path / "pyproject.toml" for path in distributions),
+    ]
+    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in described)).hexdigest()
+    installed = Path(session.virtualenv.location, f"{lock_name}.installed")
+    if installed.exists() and installed.read_text(encoding="ascii") == wanted:
+        return
     session.install(*from_lock(lock_name))
     if distributions:
         session.install(*from_tree(distributions))
+    note = "import sys; open(sys.argv[1], 'w').write(sys.argv[2])"
+    session.run_install("python", "-c", note, str(installed), wanted, silent=True)
 
 
 def from_lock(name: str) -> tuple[str, ...]:
