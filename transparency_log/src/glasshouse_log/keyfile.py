@@ -40,7 +40,7 @@ def parse_key_file(data: bytes, password: bytes | None = None) -> NoteSigner:
 
 def write_new_key_file(path: Path, signer: NoteSigner, password: bytes | None = None) -> None:
     """Write a key file that only its owner can read. Raises FileExistsError rather than replace one."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(encode_key_file(signer, password))
         file.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .asking import WitnessQuorum
 from .checkpoint import Checkpoint, sign_checkpoint
@@ -56,9 +56,18 @@ class Sequencer:
         self._waiting: dict[bytes, bytes] = {}
         self._arrived = asyncio.Event()
         self._published = asyncio.Condition()
+        self._writing: asyncio.Future[None] | None = None
 
     async def run(self) -> None:
         """Publish what a former process left unpublished, then sequence entries until cancelled."""
+        try:
+            await self._sequence()
+        finally:
+            # A cancelled wait does not stop a thread; whoever closes the store must not overtake it.
+            if self._writing is not None:
+                await asyncio.wait([self._writing])
+
+    async def _sequence(self) -> None:
         await self._sign_and_publish([])
         while True:
             try:
@@ -113,12 +122,16 @@ class Sequencer:
     async def _sign_and_publish(self, entries: Sequence[bytes]) -> None:
         """Extend the tree, sign it, and offer it to the witnesses until the quorum has cosigned."""
         start = self._storage.tree.size
-        await asyncio.to_thread(self._extend, entries)
+        await self._write(self._extend, entries)
         self._index |= {leaf_hash(entry): start + offset for offset, entry in enumerate(entries)}
         cosigned = await self._cosign()
-        await asyncio.to_thread(self._storage.publish, cosigned)
+        await self._write(self._storage.publish, cosigned)
         async with self._published:
             self._published.notify_all()
+
+    async def _write(self, function: Callable[..., None], *arguments: object) -> None:
+        self._writing = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+        await asyncio.shield(self._writing)
 
     async def _cosign(self) -> Note:
         """Return the signed note with a quorum of cosignatures, however long that takes."""

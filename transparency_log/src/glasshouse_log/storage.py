@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 
 from .checkpoint import Checkpoint
+from .durable import make_directory, write_durably
 from .errors import MalformedTileError, StoreCorruptError, StoreLockedError
 from .merkle import EMPTY_ROOT, HASH_SIZE, Frontier, leaf_hash
 from .note import Note
@@ -38,22 +39,9 @@ from .tiles import (
     tile_at,
 )
 
-__all__ = ["LockedDirectory", "Storage", "write_durably"]
+__all__ = ["LockedDirectory", "Storage"]
 
 _READ_ATTEMPTS = 3
-
-
-def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace a file's content so that after a crash it is either the old or the new one."""
-    _make_directory(path.parent)
-    temporary = path.with_name(f".{path.name}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync_directory(path.parent)
 
 
 class LockedDirectory:
@@ -61,8 +49,8 @@ class LockedDirectory:
 
     def __init__(self, root: Path) -> None:
         """Create the directory if it is not there, and lock it until `close`."""
-        _make_directory(root)
-        self._descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        make_directory(root)
+        self._descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
@@ -257,19 +245,3 @@ def _read_if_there(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _make_directory(path: Path) -> None:
-    """Create a directory and its parents, each one durably."""
-    missing = [parent for parent in (path, *path.parents) if not parent.exists()]
-    for directory in reversed(missing):
-        directory.mkdir(exist_ok=True)
-        _sync_directory(directory.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

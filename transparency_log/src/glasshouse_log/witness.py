@@ -15,6 +15,7 @@ from glasshouse_attestations.errors import MalformedError
 
 from .checkpoint import Checkpoint
 from .cosignature import cosign
+from .durable import write_durably
 from .errors import (
     ConsistencyError,
     DuplicateSignatureError,
@@ -24,7 +25,7 @@ from .errors import (
 from .merkle import EMPTY_ROOT, check_consistency
 from .note import KeyType, Note, NoteSignature, NoteSigner, VerifierKey
 from .request import AddCheckpoint
-from .storage import LockedDirectory, write_durably
+from .storage import LockedDirectory
 
 __all__ = ["Answer", "Witness", "origin_hash"]
 

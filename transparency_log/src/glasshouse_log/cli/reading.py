@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from glasshouse_attestations import dsse
 from glasshouse_attestations.errors import MalformedError
+from glasshouse_log.durable import write_durably
 from glasshouse_log.errors import SplitViewError
 from glasshouse_log.merkle import leaf_hash
 from glasshouse_log.policy import TrustPolicy
-from glasshouse_log.storage import write_durably
 from glasshouse_log.verification import VerifiedCheckpoint, VerifiedEntry, verify_entry
 
 if TYPE_CHECKING:
