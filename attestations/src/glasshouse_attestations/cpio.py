@@ -71,8 +71,8 @@ class Archive:
     def __post_init__(self) -> None:
         if not 0 <= self.mtime < 2**32:
             raise ValueError(f"modification time {self.mtime} does not fit the format")
-        if len(self.members) > _MAX_MEMBERS:
-            raise ValueError(f"{len(self.members)} members, at most {_MAX_MEMBERS} are allowed")
+        if not 0 < len(self.members) <= _MAX_MEMBERS:
+            raise ValueError(f"{len(self.members)} members, 1 to {_MAX_MEMBERS} are allowed")
         directories, previous = {""}, b""
         for member in self.members:
             encoded = member.path.encode("utf-8")

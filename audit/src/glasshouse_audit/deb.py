@@ -24,6 +24,7 @@ __all__ = ["read_deb"]
 
 _MAX_FILES = 50_000
 _MAX_UNPACKED = 1024 * 2**20
+_MAX_PADDING = 64 * 2**10
 _UNREADABLE = (ArError, DebError, EOFError, KeyError, OSError, lzma.LZMAError, tarfile.TarError, ValueError)
 
 
@@ -37,7 +38,10 @@ def read_deb(data: bytes, locked: LockedDeb, *, architecture: str) -> tuple[Memb
     try:
         with DebFile(fileobj=io.BytesIO(data)) as package:
             _check_identity(package, locked, architecture)
-            return tuple(_members(package.data.tgz(), locked.name))
+            tar = package.data.tgz()
+            members = tuple(_members(tar, locked.name))
+            _check_end(tar, locked.name)
+            return members
     except _UNREADABLE as err:
         raise ArchiveError(f"{locked.file_name} is not a debian package: {err}") from err
 
@@ -70,6 +74,13 @@ def _members(tar: tarfile.TarFile, package: str) -> Iterator[Member]:
         seen.add(path)
         if member.kind is not Kind.DIRECTORY:
             yield member
+
+
+def _check_end(tar: tarfile.TarFile, package: str) -> None:
+    """Read on to the end of the compressed stream, which tarfile does not: it checks its own sum there."""
+    rest = tar.fileobj.read(_MAX_PADDING + 1) if tar.fileobj else b""
+    if len(rest) > _MAX_PADDING or rest.strip(b"\0"):
+        raise ArchiveError(f"{package} has data behind the end of its archive")
 
 
 def _member(tar: tarfile.TarFile, info: tarfile.TarInfo, path: str, package: str) -> Member:
