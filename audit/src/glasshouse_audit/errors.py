@@ -12,6 +12,7 @@
     │   └── PublicationError    a file of a release contradicts the release statement
     └── UnavailableError
         ├── KeyFileError        a signing key or its password could not be read or written
+        ├── RebuildError        a released commit could not be built
         ├── SourceError         the source repository cannot be used as it is
         │   ├── CommitMissingError    it does not have the released commit
         │   ├── DirtyTreeError        it has changes that no commit has
@@ -33,6 +34,7 @@ __all__ = [
     "MissingInputError",
     "NotReproducedError",
     "PublicationError",
+    "RebuildError",
     "RecipeError",
     "SourceError",
     "ToolError",
@@ -78,6 +80,14 @@ class PublicationError(VerificationError):
 
 class KeyFileError(UnavailableError):
     """A signing key, or the password of one, could not be read or written."""
+
+
+class RebuildError(UnavailableError):
+    """A commit could not be built, so there is nothing to compare; ``hint``, if any, says what helps."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class SourceError(UnavailableError):

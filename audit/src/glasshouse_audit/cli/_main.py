@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from glasshouse_attestations.errors import GlasshouseError, VerificationError
 
-from . import _build, _compare, _lock, _measure, _reproduce
+from . import _audit, _build, _bundle, _compare, _keygen, _lock, _measure, _release, _reproduce, _verify
 
 __all__ = ["main"]
 
-_COMMANDS = (_build, _measure, _compare, _reproduce, _lock)
+_COMMANDS = (_build, _measure, _compare, _reproduce, _lock, _keygen, _release, _audit, _verify, _bundle)
 _PROGRAM = "glasshouse-audit"
 
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=_PROGRAM, description="Build the enclave image, measure it, and hold it against a rebuild."
+        prog=_PROGRAM, description="Build the enclave image, measure, reproduce, release and audit it."
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _COMMANDS:
