@@ -8,6 +8,7 @@ import hashlib
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
@@ -23,7 +24,7 @@ P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 CURVES = [(ec.SECP256R1(), hashes.SHA256()), (ec.SECP384R1(), hashes.SHA384())]
 
 
-def spki(key: serialization.base.PublicKeyTypes) -> bytes:
+def spki(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -118,7 +119,7 @@ def test_an_ed25519_signature_with_a_scalar_past_the_order_is_refused() -> None:
     ],
     ids=["P-521", "secp256k1", "brainpool", "Ed448", "RSA", "DSA"],
 )
-def test_a_key_of_another_kind_is_malformed(key: serialization.base.PublicKeyTypes) -> None:
+def test_a_key_of_another_kind_is_malformed(key: PublicKeyTypes) -> None:
     with pytest.raises(MalformedError):
         PublicKey(spki=spki(key))
 
@@ -268,7 +269,7 @@ def test_a_signing_key_comes_back_from_its_pem_file(password: bytes | None) -> N
 
 
 def test_an_empty_password_does_not_write_a_key_in_the_clear() -> None:
-    with pytest.raises(ValueError, match="[Pp]assword"):
+    with pytest.raises(ValueError, match=r"[Pp]assword"):
         MAINTAINER.to_pem(b"")
 
 
