@@ -37,12 +37,12 @@ class Child:
     """One `glasshouse-log` process, on a port of its own that it keeps when restarted."""
 
     def __init__(self, name: str, arguments: Sequence[str], directory: Path) -> None:
-        """Start the process and wait until it accepts connections."""
+        """Start the process; `wait` until it accepts connections."""
         self._arguments = arguments
         self._stderr = directory / f"{name}.stderr"
         self._process: subprocess.Popen[bytes] | None = None
         self.listen = "127.0.0.1:0"
-        self.start()
+        self._spawn()
 
     @property
     def url(self) -> str:
@@ -56,8 +56,11 @@ class Child:
 
     def start(self) -> None:
         """Start the process again, on the same port, unless it runs."""
-        if self._process is not None:
-            return
+        if self._process is None:
+            self._spawn()
+            self.wait()
+
+    def _spawn(self) -> None:
         command = [sys.executable, "-m", "glasshouse_log", *self._arguments]
         with self._stderr.open("ab") as stderr:
             # The child stops when its standard input ends, so it cannot outlive this process.
@@ -68,6 +71,11 @@ class Child:
                 stderr=stderr,
                 start_new_session=True,
             )
+
+    def wait(self) -> None:
+        """Return once the process accepts connections. Raises LogUnavailableError if it ends instead."""
+        if self._process is None:
+            raise ValueError("the process does not run")
         try:
             self.listen = json.loads(_first_line(self._process))["listen"]
         except (ValueError, TimeoutError) as err:
@@ -75,10 +83,15 @@ class Child:
             reason = self._stderr.read_text(errors="replace")[-2000:].strip()
             raise LogUnavailableError(f"a local server did not start: {reason}") from err
 
-    def stop(self) -> None:
-        """Ask the process to end, and end it if it does not."""
+    def terminate(self) -> None:
+        """Ask the process to end, without waiting for it."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Ask the process to end, and end it if it does not."""
+        self.terminate()
+        if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_SECONDS)
             self.kill()
@@ -144,7 +157,8 @@ def run_local_log(
     directory.mkdir(parents=True, exist_ok=True)
     log_signer = _signer(directory / "log.key", origin, KeyType.ED25519)
     with contextlib.ExitStack() as stack:
-        children, trusted = [], []
+        children: list[Child] = []
+        signers: list[VerifierKey] = []
         for number in range(1, witnesses + 1):
             name = f"witness-{number}"
             key_file = directory / f"{name}.key"
@@ -153,9 +167,15 @@ def run_local_log(
             log_key = log_signer.encode()
             arguments = ["witness", "--key", str(key_file), "--state", state, "--log", log_key]
             child = Child(name, arguments, directory)
-            stack.callback(child.stop)
+            stack.callback(child.kill)
             children.append(child)
-            trusted.append(Witness(name=name, key=signer, url=child.url))
+            signers.append(signer)
+        for child in children:
+            child.wait()
+        trusted = [
+            Witness(name=f"witness-{number}", key=signer, url=child.url)
+            for number, (signer, child) in enumerate(zip(signers, children, strict=True), 1)
+        ]
         policy = _policy(Log(key=log_signer), trusted, quorum)
         (directory / "witnesses.policy").write_bytes(policy.encode())
         arguments = ["serve", "--key", str(directory / "log.key"), "--store", str(directory / "log")]
@@ -163,12 +183,20 @@ def run_local_log(
         for key in admitted or ():
             arguments += ["--admit", key.encode()]
         server = Child("log", arguments, directory)
-        # Stopped first, while its witnesses still answer.
-        stack.callback(server.stop)
+        stack.callback(_stop_together, [server, *children])
+        server.wait()
         policy = _policy(Log(key=log_signer, url=server.url), trusted, quorum)
         log = LocalLog(directory, policy, server, children)
         _wait_until_published(log)
         yield log
+
+
+def _stop_together(children: Sequence[Child]) -> None:
+    """Ask all to end before waiting for each."""
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.stop()
 
 
 def _signer(path: Path, name: str, key_type: KeyType) -> VerifierKey:
