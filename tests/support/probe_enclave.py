@@ -100,12 +100,12 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 def _names(path: str) -> list[str]:
-    return sorted(os.listdir(path)) if Path(path).is_dir() else []
+    return sorted(entry.name for entry in Path(path).iterdir()) if Path(path).is_dir() else []
 
 
 def _link(path: str) -> str:
     try:
-        return os.readlink(path)
+        return str(Path(path).readlink())
     except OSError:
         return ""
 

@@ -79,12 +79,11 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def stapling(self, source: Path | None, log: Callable[[str], None]) -> Iterator[None]:
-        """Staple the bundle in ``source`` (without one, an empty bundle), and again when that changes.
+        """Staple the bundle in ``source`` and again when that changes; without one, none.
 
         Raises :class:`InputFileError` if it is no bundle now; one that breaks later changes nothing.
         """
         if source is None:
-            self._write_bundle(Bundle(entries=()).encode())
             yield
             return
         seen = _version(source)
