@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -53,7 +53,6 @@ _DEFAULT_TIMEOUT = 30.0
 # Room for names, shapes and framing around tensors that are as large as allowed.
 _OVERHEAD = 1 << 20
 _Answer = TypeVar("_Answer", bound=Message)
-_Given = TypeVar("_Given")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +257,7 @@ def _utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def _given(value: _Given | None, name: str, variable: str) -> _Given:
+def _given(value: str | None, name: str, variable: str) -> str:
     if not value:
         raise ConfigurationError(
             f"no {name} is given or configured",
@@ -270,7 +269,7 @@ def _given(value: _Given | None, name: str, variable: str) -> _Given:
 def _load(policy: Policy | str | PathLike[str] | None) -> Policy:
     if isinstance(policy, (DevelopmentPolicy, ProductionPolicy)):
         return policy
-    return load_policy(_given(policy, "policy", "GLASSHOUSE_POLICY"))
+    return load_policy(_given(fspath(policy) if policy else None, "policy", "GLASSHOUSE_POLICY"))
 
 
 def check_model_id(text: str) -> None:

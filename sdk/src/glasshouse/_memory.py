@@ -79,7 +79,7 @@ class Memory:
         )
 
     def remember_revocations(self, remembered: Remembered, revocations: tuple[bytes, ...]) -> None:
-        """Add revocations alone: their signatures are all they need, so a failed verification may add some."""
+        """Add revocations alone: their signatures are all they need, so a failed verification may add one."""
         self._write(
             Remembered(
                 checkpoints=remembered.checkpoints,

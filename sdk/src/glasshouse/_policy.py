@@ -85,7 +85,7 @@ class Auditors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogTrust:
-    """Which logs and witnesses count. ``max_checkpoint_age`` is ``None`` exactly if no quorum is asked for."""
+    """Which logs and witnesses count. ``max_checkpoint_age`` is ``None`` if there is no quorum, only then."""
 
     witnesses: TrustPolicy
     max_checkpoint_age: timedelta | None
