@@ -9,6 +9,9 @@ from hypothesis import settings
 settings.register_profile("glasshouse", deadline=None, derandomize=True)
 settings.load_profile("glasshouse")
 
+# The image that several folders of tests look at is built once for all of them.
+pytest_plugins = ["support.image"]
+
 
 @pytest.fixture(scope="session")
 def _state_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> str:

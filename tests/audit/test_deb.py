@@ -5,11 +5,11 @@ from __future__ import annotations
 import tarfile
 
 import pytest
-from support.synthetic_packages import entry, lock_deb, make_deb
 
 from glasshouse_attestations.cpio import Kind, Member
 from glasshouse_audit import deb
 from glasshouse_audit.errors import ArchiveError
+from support.synthetic_packages import entry, lock_deb, make_deb
 
 _Entry = tuple[tarfile.TarInfo, bytes]
 

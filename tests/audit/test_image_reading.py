@@ -8,11 +8,11 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from support.synthetic_pe import SECTION_TABLE, make_pe
 
 from glasshouse_attestations import image
 from glasshouse_attestations.cpio import Archive, Kind, Member
 from glasshouse_attestations.errors import MalformedError
+from support.synthetic_pe import SECTION_TABLE, make_pe
 
 _SECTIONS = {".text": b"code", ".linux": b"kernel" * 99, ".cmdline": b"quiet"}
 _ARCHIVE = Archive(mtime=5, members=(Member(path="init", kind=Kind.EXECUTABLE, data=b"#!"),))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from support.repository import ROOT
 
 from glasshouse_audit import locks
 from glasshouse_audit.errors import RecipeError
 from glasshouse_audit.locks import LockedDeb, LockedWheel
 from glasshouse_audit.recipe import DebianArchive
 from glasshouse_audit.resolve import parse_constraints, select_debs
+from support.repository import ROOT
 
 _SHA256 = "ab" * 32
 _DEBS = (
@@ -99,7 +99,8 @@ _ARCHIVE = DebianArchive(
 
 def _paragraph(name: str, depends: str = "") -> str:
     return (
-        f"Package: {name}\nVersion: 1.2-3\nDepends: {depends}\nFilename: pool/main/x/xx/{name}_1.2-3_amd64.deb\n"
+        f"Package: {name}\nVersion: 1.2-3\nDepends: {depends}\n"
+        f"Filename: pool/main/x/xx/{name}_1.2-3_amd64.deb\n"
         f"Size: 7\nSHA256: {_SHA256}\n"
     )
 
@@ -126,7 +127,7 @@ def test_a_package_that_the_index_does_not_have_is_named() -> None:
 
 
 def test_a_metapackage_that_leads_nowhere_is_refused() -> None:
-    with pytest.raises(RecipeError, match="linux-image-6.12-cloud-amd64"):
+    with pytest.raises(RecipeError, match="no package linux-image-6"):
         select_debs(_INDEX.replace("Package: linux-image-6.12", "Package: linux-image-6.13"), _ARCHIVE)
 
 

@@ -8,12 +8,12 @@ import warnings
 import zipfile
 
 import pytest
-from support.synthetic_packages import lock_wheel, make_wheel
 
 from glasshouse_attestations.cpio import Kind, Member
 from glasshouse_audit import wheel
 from glasshouse_audit.errors import ArchiveError
 from glasshouse_audit.recipe import PythonTarget
+from support.synthetic_packages import lock_wheel, make_wheel
 
 _PYTHON = PythonTarget(
     version="3.13",

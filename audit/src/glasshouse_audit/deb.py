@@ -78,7 +78,7 @@ def _members(tar: tarfile.TarFile, package: str) -> Iterator[Member]:
 
 def _check_end(tar: tarfile.TarFile, package: str) -> None:
     """Read on to the end of the compressed stream, which tarfile does not: it checks its own sum there."""
-    rest = tar.fileobj.read(_MAX_PADDING + 1) if tar.fileobj else b""
+    rest = tar.fileobj.read(_MAX_PADDING + 1)
     if len(rest) > _MAX_PADDING or rest.strip(b"\0"):
         raise ArchiveError(f"{package} has data behind the end of its archive")
 

@@ -7,7 +7,6 @@
     │   ├── RecipeError         recipe or lock not in its format, or at odds with what it describes
     │   └── ArchiveError        a .deb or a wheel that is not safe or not what the lock names
     ├── VerificationError
-    │   ├── InputMismatchError  an input was found, but with another content than the lock says
     │   ├── NotReproducedError  two builds of one commit gave different images
     │   └── PublicationError    a file of a release contradicts the release statement
     └── UnavailableError
@@ -18,6 +17,7 @@
         │   ├── DirtyTreeError        it has changes that no commit has
         │   └── VersionMismatchError  its distributions have another version than the release
         ├── MissingInputError   an input was not found anywhere
+        ├── InputMismatchError  an input was found, but with another content than the lock says
         └── ToolError           a tool or library is missing, or has another version than the recipe names
 """
 
@@ -50,8 +50,8 @@ class ArchiveError(MalformedError):
     """A package is unsafe to unpack, or is not the one that the lock names."""
 
 
-class InputMismatchError(VerificationError):
-    """An input has another content than the lock says."""
+class InputMismatchError(UnavailableError):
+    """An input has another content than the lock says, so nothing can be built with it, or compared."""
 
 
 class MissingInputError(UnavailableError):

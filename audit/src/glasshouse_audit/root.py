@@ -48,17 +48,15 @@ class Root:
 
     def archive(self) -> Archive:
         """Return the whole file system: what was added, and what the recipe itself lists."""
-        self._put_recipe()
         if self._unused:
             raise RecipeError(f"recipe excludes what is not there: {' '.join(sorted(self._unused))}")
-        members = {**self._directories(), **self._members}
-        for member in self._members.values():
-            self._check_link(member, members)
         try:
-            return Archive(
-                mtime=self._recipe.mtime,
-                members=tuple(sorted(members.values(), key=lambda member: member.path.encode("utf-8"))),
-            )
+            self._put_recipe()
+            members = {**self._directories(), **self._members}
+            for member in self._members.values():
+                self._check_link(member, members)
+            ordered = sorted(members.values(), key=lambda member: member.path.encode("utf-8"))
+            return Archive(mtime=self._recipe.mtime, members=tuple(ordered))
         except ValueError as err:
             raise RecipeError(f"the root file system is not consistent: {err}") from err
 
