@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from glasshouse_attestations import canonical_json
@@ -20,6 +20,7 @@ from glasshouse_attestations.document import Document
 from glasshouse_log import Checkpoint, Note
 
 from ._log import Remembered
+from ._replacement import replace_file
 from ._statements import parse_statements
 from .errors import MalformedError, MemoryUnusableError, SplitViewError
 
@@ -99,17 +100,7 @@ class Memory:
     def _write(self, remembered: Remembered) -> None:
         data = _encode(remembered)
         with self._usable("written"):
-            descriptor, name = tempfile.mkstemp(prefix="memory-", dir=self._directory)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).replace(self._file)
-            except BaseException:
-                with suppress(OSError):
-                    Path(name).unlink()
-                raise
+            replace_file(self._file, data)
 
     @contextmanager
     def _usable(self, participle: str) -> Iterator[None]:
