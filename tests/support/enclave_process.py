@@ -14,8 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -207,7 +206,8 @@ def bearer(api_key: str | None) -> tuple[tuple[str, str], ...]:
 
 def refusal_of(err: grpc.RpcError) -> Refusal:
     """Return the refusal behind ``err``, whose status and text must be that refusal's."""
-    reasons = [value for name, value in err.trailing_metadata() or () if name == REFUSAL_METADATA]
+    metadata: Any = err.trailing_metadata() or ()
+    reasons = [value for name, value in metadata if name == REFUSAL_METADATA]
     assert len(reasons) == 1, f"no refusal in {err.code()}: {err.details()}"
     refusal = next(item for item in Refusal if item.reason == reasons[0])
     assert (err.code().name, err.details()) == (refusal.status, refusal.text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,10 +48,10 @@ def _value(
     return helper.make_tensor_value_info(name, type_, shape)
 
 
-def run(model: bytes, **inputs: npt.NDArray[np.generic]) -> list[npt.NDArray[np.generic]]:
+def run(model: bytes, **inputs: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
     """Return what onnxruntime makes of ``inputs`` in this process."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    outputs: list[npt.NDArray[np.generic]] = session.run(None, inputs)
+    outputs: list[npt.NDArray[Any]] = session.run(None, inputs)
     return outputs
 
 
@@ -188,7 +189,7 @@ class _ResNet18:
     def _relu(self, tensor: str) -> str:
         return self._add("Relu", [tensor])
 
-    def _add(self, operator: str, inputs: list[str], **attributes: object) -> str:
+    def _add(self, operator: str, inputs: list[str], **attributes: Any) -> str:
         name = f"t{len(self._nodes)}"
         self._nodes.append(helper.make_node(operator, inputs, [name], **attributes))
         return name

@@ -34,7 +34,7 @@ from .run_directory import RunDirectory
 
 __all__ = ["serve"]
 
-_DRAIN_SECONDS = 10.0
+_DRAIN_SECONDS = 5.0
 _SHORT_CALL_SECONDS = 20.0
 _SHORT_CALLS = 64
 _UPLOADS = 8

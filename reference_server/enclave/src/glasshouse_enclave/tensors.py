@@ -71,6 +71,7 @@ _DATA_TYPES = (
     _data_type("FP64", "double", "<f8", "fp64_contents"),
     _data_type("BYTES", "string", "O", "bytes_contents"),
 )
+_WIDTHS = {"int_contents": np.dtype("<i4"), "uint_contents": np.dtype("<u4")}
 _BY_NAME = {type_.name: type_ for type_ in _DATA_TYPES}
 _BY_ONNXRUNTIME = {type_.onnxruntime: type_ for type_ in _DATA_TYPES}
 
@@ -105,10 +106,7 @@ def decode_typed(contents: InferTensorContents, *, type_: DataType, shape: Seque
         raise RefusedError(Refusal.INPUT_CONTENTS)
     if type_.name == "BYTES":
         return _strings(tuple(items), count, shape)
-    try:
-        return _reshape(np.array(items, dtype=type_.numpy), shape)
-    except OverflowError:
-        raise RefusedError(Refusal.INPUT_CONTENTS) from None
+    return _reshape(_narrowed(items, type_), shape)
 
 
 def encode_typed(array: Array, *, type_: DataType) -> InferTensorContents:
@@ -119,6 +117,15 @@ def encode_typed(array: Array, *, type_: DataType) -> InferTensorContents:
     contents = InferTensorContents()
     getattr(contents, type_.contents).extend(items)
     return contents
+
+
+def _narrowed(items: Sequence[int | float], type_: DataType) -> Array:
+    """Return ``items`` as an array; small integers travel as 32 bits and must fit the smaller type."""
+    wide = np.array(items, dtype=_WIDTHS.get(type_.contents or "", type_.numpy))
+    array = wide.astype(type_.numpy, copy=False)
+    if type_.contents in _WIDTHS and not np.array_equal(array, wide):
+        raise RefusedError(Refusal.INPUT_CONTENTS)
+    return array
 
 
 def _count(shape: Sequence[int]) -> int:
