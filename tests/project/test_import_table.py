@@ -11,6 +11,9 @@ import pytest
 
 from support.repository import DISTRIBUTIONS, Distribution
 
+# Python 3.10 does not count what came later as its own.
+STANDARD_LIBRARY = sys.stdlib_module_names | {"tomllib"}
+
 SIBLINGS = {
     "glasshouse_attestations": set(),
     "glasshouse_log": {"glasshouse_attestations"},
@@ -79,7 +82,7 @@ def each_distribution() -> pytest.MarkDecorator:
 
 @each_distribution()
 def test_a_distribution_imports_only_what_the_table_allows(distribution: Distribution) -> None:
-    allowed = SIBLINGS[distribution.package] | THIRD_PARTIES[distribution.package] | sys.stdlib_module_names
+    allowed = SIBLINGS[distribution.package] | THIRD_PARTIES[distribution.package] | STANDARD_LIBRARY
     forbidden = {
         f"{path.name}: {name}"
         for path, names in modules(distribution)
