@@ -87,6 +87,16 @@ def test_the_host_is_out_of_reach(running: Launched, tmp_path: Path) -> None:
     assert "root" not in running.call("look")["root"]
 
 
+@in_each(WITH_PROC)
+def test_the_launchers_memory_is_out_of_reach(running: Launched) -> None:
+    launcher = running.process.pid
+    for name in ("mem", "environ", "maps"):
+        assert running.call("read", path=f"/proc/{launcher}/{name}") in (
+            "FileNotFoundError",
+            "PermissionError",
+        )
+
+
 @in_each(APART)
 def test_the_root_cannot_be_changed(running: Launched) -> None:
     expected = "OSError" if running.ready["isolation"] == "namespaces" else "PermissionError"

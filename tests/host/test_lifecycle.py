@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from glasshouse_attestations.bundle import Bundle, LoggedStatement
 from glasshouse_attestations.configuration import RuntimeConfiguration
-from support.launched import Launched, descendants, launched, wait_until_gone
+from support.launched import Launched, Launcher, descendants, launched, wait_until_gone
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)])
@@ -25,6 +26,17 @@ def test_a_signal_leaves_no_mess(probe_image_path: Path, number: signal.Signals,
         wait_until_gone(children)
         assert list(running.temporary.iterdir()) == []
     assert Path("/proc/self/mounts").read_text() == mounts
+
+
+def test_a_signal_before_the_server_is_ready_leaves_no_mess(probe_image_path: Path, tmp_path: Path) -> None:
+    command = Launcher().command("run", "--image", probe_image_path, "--platform", "simulated")
+    with subprocess.Popen(command, env={"TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        while b"unpacking" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("isolation", ["auto", "loader"])

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from glasshouse_attestations.errors import UnavailableError
 from glasshouse_attestations.evidence import Evidence
 from glasshouse_attestations.report_data import REPORT_DATA_SIZE
 
@@ -24,16 +23,18 @@ Quote = Callable[[bytes], Evidence]
 _BACKLOG = 16
 _MAX_CONNECTIONS = 8
 _TIMEOUT = 5.0
-_MAX_ADDRESS = 107
 
 
 @contextlib.contextmanager
 def listening(path: Path) -> Iterator[socket.socket]:
     """Listen at ``path``; connections wait until the socket is given to :func:`serving`."""
-    if len(os.fsencode(path)) > _MAX_ADDRESS:
-        raise UnavailableError(f"{path} is too long for the address of a socket: set TMPDIR to a shorter one")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(os.fspath(path))
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            # The address of a socket has at most 107 bytes, and a temporary directory can be deeper.
+            listener.bind(f"/proc/self/fd/{directory}/{path.name}")
+        finally:
+            os.close(directory)
         # The directory is private already; the enclave may run as a user of its own.
         path.chmod(0o666)
         listener.listen(_BACKLOG)

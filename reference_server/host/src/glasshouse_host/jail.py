@@ -59,12 +59,12 @@ class Order:
         """Write the order as :meth:`parse` reads it."""
         return json.dumps(asdict(self))
 
-    def server(self, root: str) -> list[str]:
+    def server(self, root: str = "", run_directory: str = f"/{RUN_DIRECTORY}") -> list[str]:
         """The command line of the server whose root file system appears at ``root``."""
         arguments = ["-I", "-B", "-m", "glasshouse_enclave", "--platform", "simulated"]
         return [
             *(f"{root}/{_PYTHON}", *arguments),
-            *("--listen", self.listen, "--run-dir", f"{root}/{RUN_DIRECTORY}"),
+            *("--listen", self.listen, "--run-dir", run_directory),
         ]
 
 
@@ -102,7 +102,7 @@ def _enter_namespaces(order: Order) -> None:
         _become_nobody()
     _give_up_privileges()
     syscalls.die_with_parent(signal.SIGKILL)
-    _execute(order.server(""))
+    _execute(order.server())
 
 
 def _unshare() -> bool:
@@ -132,7 +132,7 @@ def _enter_chroot(order: Order) -> None:
     _become_nobody()
     _give_up_privileges()
     _die_with_launcher(order.launcher)
-    _execute(order.server(""))
+    _execute(order.server())
 
 
 def _copy_machine_file(name: str, target: Path) -> None:
@@ -152,7 +152,9 @@ def _enter_loader(order: Order) -> None:
     os.chdir(order.root)
     _give_up_privileges()
     _die_with_launcher(order.launcher)
-    _execute([loader, "--inhibit-cache", "--library-path", libraries, *order.server(order.root)])
+    # Relative to the current directory: the address of a socket has at most 107 bytes.
+    server = order.server(order.root, RUN_DIRECTORY)
+    _execute([loader, "--inhibit-cache", "--library-path", libraries, *server])
 
 
 _ENTRANCES: dict[str, Callable[[Order], None]] = {

@@ -1,0 +1,69 @@
+"""Where a machine forbids one way of isolation the next is taken, and whoever asks is told which."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from glasshouse_attestations import simulated
+from glasshouse_attestations.evidence import Evidence
+from support.launched import Launcher, launched
+
+# A user namespace of our own is a machine in which we may forbid things.
+FORBID_USER_NAMESPACES = (
+    *("unshare", "--user", "--map-root-user", "sh", "-c"),
+    *('echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"),
+)
+DROP_SYS_ADMIN = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+DROP_ALL = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+
+
+def machine(*prefix: str) -> Launcher:
+    """A launcher that runs under ``prefix``; skips if this machine does not let us forbid things."""
+    if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no user namespace in which namespaces could be forbidden")
+    return Launcher(prefix=prefix)
+
+
+@pytest.mark.parametrize(
+    ("drop", "expected", "reasons"),
+    [
+        ((), "namespaces", ()),
+        (DROP_SYS_ADMIN, "chroot", ("no isolation by namespaces: ",)),
+        (DROP_ALL, "loader", ("no isolation by namespaces: ", "no isolation by chroot: ")),
+    ],
+    ids=["root without user namespaces", "root of a container", "no rights at all"],
+)
+def test_the_strongest_way_that_works_is_taken_and_named(
+    probe_image_path: Path, drop: tuple[str, ...], expected: str, reasons: tuple[str, ...]
+) -> None:
+    with launched(probe_image_path, launcher=machine(*FORBID_USER_NAMESPACES, *drop)) as running:
+        assert running.ready["isolation"] == expected
+        log = running.stderr.read_text()
+        answer = bytes.fromhex(running.call("ask", data="00" * 64))
+    evidence = Evidence.parse(answer[4:])
+    claims = simulated.verify(evidence, launcher_keys=[running.launcher_key])
+    assert ("isolation", expected) in claims.attributes
+    assert all(reason in log for reason in reasons)
+    assert f"started with isolation {expected}" in log
+
+
+@pytest.mark.parametrize("isolation", ["namespaces", "chroot"])
+def test_a_way_that_was_asked_for_and_does_not_work_is_an_error(
+    probe_image_path: Path, isolation: str, tmp_path: Path
+) -> None:
+    launcher = machine(*FORBID_USER_NAMESPACES, *DROP_ALL)
+    finished = subprocess.run(
+        launcher.command(
+            *("run", "--image", probe_image_path, "--platform", "simulated", "--isolation", isolation)
+        ),
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+        env={"TMPDIR": str(tmp_path)},
+    )
+    assert (finished.returncode, finished.stdout, list(tmp_path.iterdir())) == (2, "", [])
+    assert f"this machine does not allow it ({isolation}: " in finished.stderr
