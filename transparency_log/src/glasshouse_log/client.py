@@ -59,11 +59,12 @@ class LogClient:
         timeout: float = 40.0,
         attempts: int = 4,
         retry_delay: float = 0.25,
+        max_retry_delay: float = 5.0,
     ) -> None:
         """Talk to the log at `url`; `transport` and `now` replace the network and the clock in tests."""
-        self._policy = policy
+        self.policy = policy
         self._now = now
-        self._attempts, self._retry_delay = attempts, retry_delay
+        self._attempts, self._retry_delay, self._max_delay = attempts, retry_delay, max_retry_delay
         self._client = httpx.Client(
             base_url=url,
             transport=transport,
@@ -90,13 +91,13 @@ class LogClient:
         if len(envelope) > MAX_ENTRY_SIZE:
             raise MalformedEntryError(f"an entry has at most {MAX_ENTRY_SIZE} bytes")
         proof = self._request("POST", "/v1/entries", max_size=MAX_PROOF_SIZE, content=envelope)
-        verify_entry(envelope, proof, self._policy, now=self._now())
+        verify_entry(envelope, proof, self.policy, now=self._now())
         return proof
 
     def checkpoint(self) -> VerifiedCheckpoint:
         """Return the log's latest checkpoint, verified."""
         note = self._request("GET", "/checkpoint", max_size=MAX_NOTE_SIZE)
-        return verify_checkpoint(note, self._policy, now=self._now())
+        return verify_checkpoint(note, self.policy, now=self._now())
 
     def fetch_tile(self, tile: Tile) -> bytes:
         """Return a tile's bytes as the log gives them: check what you compute from them against a root."""
@@ -131,7 +132,7 @@ class LogClient:
         """Return the tlog-proof that the log has this entry, verified. Raises LogUnavailableError if not."""
         path = f"/v1/proof?leaf_hash={leaf_hash(entry).hex()}"
         proof = self._request("GET", path, max_size=MAX_PROOF_SIZE)
-        verify_entry(entry, proof, self._policy, now=self._now())
+        verify_entry(entry, proof, self.policy, now=self._now())
         return proof
 
     def prove_index(self, index: int) -> tuple[bytes, bytes]:
@@ -188,7 +189,7 @@ class LogClient:
         reason = "not asked"
         for attempt in range(self._attempts):
             if attempt:
-                time.sleep(self._retry_delay * 2 ** (attempt - 1))
+                time.sleep(min(self._retry_delay * 2 ** (attempt - 1), self._max_delay))
             try:
                 return self._exchange(method, path, max_size, content)
             except _TryAgainError as err:
