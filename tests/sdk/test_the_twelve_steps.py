@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -115,7 +116,7 @@ class TestStep1:
             refusal(
                 Step.FORMATS,
                 errors.MalformedError,
-                lambda bundle=bundle: verify(chain, chain.attestation(bundle=bundle.encode())),
+                partial(verify, chain, chain.attestation(bundle=bundle.encode())),
             )
 
     def test_a_bundle_whose_proofs_lead_to_different_checkpoints_is_refused(self) -> None:
@@ -177,7 +178,7 @@ class TestStep2:
             refusal(
                 Step.RELEASE,
                 errors.ReleaseError,
-                lambda releases=releases: verify_statements(chain, *releases, *chain.statements()[1:]),
+                partial(verify_statements, chain, *releases, *chain.statements()[1:]),
             )
 
     def test_a_release_of_another_source_is_refused(self) -> None:
@@ -214,7 +215,7 @@ class TestStep3:
             refusal(
                 Step.AUDITS,
                 errors.AuditError,
-                lambda pair=pair: verify_statements(chain, chain.signed_release(), *pair),
+                partial(verify_statements, chain, chain.signed_release(), *pair),
             )
 
     def test_an_auditor_whom_the_policy_does_not_name_counts_for_nothing(self) -> None:
@@ -303,7 +304,7 @@ class TestStep3:
                 refusal(
                     Step.AUDITS,
                     errors.AuditError,
-                    lambda statements=statements: verify_statements(chain, *statements),
+                    partial(verify_statements, chain, *statements),
                 )
 
     def test_no_audit_is_required_only_where_a_development_policy_says_so_and_it_is_shown(self) -> None:
