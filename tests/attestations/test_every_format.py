@@ -53,7 +53,7 @@ def test_arbitrary_bytes_are_malformed(form: Format, data: bytes) -> None:
 
 @every_format
 @given(data=st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_a_changed_document_is_malformed_or_says_something_else_exactly(
     form: Format, data: st.DataObject
 ) -> None:
