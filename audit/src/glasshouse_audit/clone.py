@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["changes", "check_clean", "check_version", "clone", "head"]
+__all__ = ["changes", "check_clean", "check_version", "clone", "distribution_versions", "head"]
 
 _TIMEOUT = 900.0
 
@@ -45,16 +45,21 @@ def check_clean(tree: Path) -> None:
         )
 
 
+def distribution_versions(tree: Path) -> dict[Path, str]:
+    """Return the version of every distribution in ``tree``, by its file; :class:`SourceError` if none is."""
+    found = {path: _version(path) for path in sorted(tree.rglob("pyproject.toml"))}
+    versions = {path: version for path, version in found.items() if version is not None}
+    if not versions:
+        raise SourceError(f"{tree} has no distribution", hint="name the repository of Glasshouse")
+    return versions
+
+
 def check_version(tree: Path, version: str) -> None:
     """Return if every distribution in ``tree`` has ``version``; raises :class:`VersionMismatchError`."""
-    found = {path: _version(path) for path in sorted(tree.rglob("pyproject.toml"))}
-    distributions = {path: text for path, text in found.items() if text is not None}
-    if not distributions:
-        raise SourceError(f"{tree} has no distribution", hint="name the repository of Glasshouse")
-    for path, text in distributions.items():
-        if text != version:
+    for path, found in distribution_versions(tree).items():
+        if found != version:
             raise VersionMismatchError(
-                f"{path.relative_to(tree)} has version {text}, not {version}",
+                f"{path.relative_to(tree)} has version {found}, not {version}",
                 hint="all distributions have one version: set it everywhere and commit",
             )
 
