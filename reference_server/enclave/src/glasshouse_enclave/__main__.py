@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import resource
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from . import log
 from .attester import PLATFORMS, attester_for
 from .run_directory import RunDirectory
 from .server import serve
+
+_ADDRESS = re.compile(r"([A-Za-z0-9.-]+|\[[0-9a-f:]+\]):[0-9]{1,5}", re.ASCII)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,9 +63,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="glasshouse-enclave", description="Serve ONNX models inside an enclave.", allow_abbrev=False
     )
     parser.add_argument("--platform", required=True, choices=PLATFORMS, help="what vouches for the enclave")
-    parser.add_argument("--listen", required=True, metavar="HOST:PORT", help="port 0 takes any free one")
+    parser.add_argument(
+        "--listen", required=True, type=_address, metavar="HOST:PORT", help="port 0 takes any free one"
+    )
     parser.add_argument("--run-dir", required=True, type=Path, help="where the operator supplies files")
     return parser
+
+
+def _address(text: str) -> str:
+    """Return ``HOST:PORT``, and nothing else that gRPC would listen on."""
+    if not _ADDRESS.fullmatch(text):
+        raise argparse.ArgumentTypeError("not of the form HOST:PORT")
+    return text
 
 
 if __name__ == "__main__":

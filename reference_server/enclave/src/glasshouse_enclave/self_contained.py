@@ -79,6 +79,9 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     while position < len(data):
         tag, position = _varint(data, position)
         number, wire_type = tag >> 3, tag & 7
+        # Some readers drop the bits above 32, and would see another field than this one.
+        if not 0 < tag < 1 << 32:
+            raise MalformedError("the model has a field of an impossible number")
         if wire_type == _VARINT:
             value, position = _varint(data, position)
             yield number, value

@@ -36,7 +36,9 @@ __all__ = ["serve"]
 
 _DRAIN_SECONDS = 5.0
 _SHORT_CALL_SECONDS = 20.0
-_SHORT_CALLS = 64
+# gRPC has one limit on the size of messages for all methods. So what callers can make the server hold in
+# requests is that limit times the inferences allowed at once, these calls, and these uploads.
+_SHORT_CALLS = 32
 _UPLOADS = 8
 # Room beyond the largest request in which a caller still gets the typed refusal, and not gRPC's own.
 _MESSAGE_MARGIN = 64 << 10
