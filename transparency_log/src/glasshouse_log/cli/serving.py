@@ -91,17 +91,18 @@ def _serve(options: argparse.Namespace) -> int:
     processes, serving = _import_servers()
     if policy.quorum == NO_QUORUM:
         print("glasshouse-log: no witness is asked: clients must say quorum none", file=sys.stderr)
-    received = asyncio.run(
-        processes.run_log(
-            signer=signer,
-            store=options.store,
-            policy=policy,
-            admitted=admitted,
-            refresh_interval=options.refresh,
-            listener=serving.bind(serving.parse_address(options.listen)),
-            stop_at_eof=options.until_stdin_closes,
+    with serving.bind(serving.parse_address(options.listen)) as listener:
+        received = asyncio.run(
+            processes.run_log(
+                signer=signer,
+                store=options.store,
+                policy=policy,
+                admitted=admitted,
+                refresh_interval=options.refresh,
+                listener=listener,
+                stop_at_eof=options.until_stdin_closes,
+            )
         )
-    )
     return 130 if received is signal.SIGINT else 0
 
 
@@ -109,15 +110,16 @@ def _witness(options: argparse.Namespace) -> int:
     signer = _read_signer(options, KeyType.COSIGNATURE_V1)
     logs = [VerifierKey.parse(text) for text in options.log]
     processes, serving = _import_servers()
-    received = asyncio.run(
-        processes.run_witness(
-            signer=signer,
-            logs=logs,
-            state=options.state,
-            listener=serving.bind(serving.parse_address(options.listen)),
-            stop_at_eof=options.until_stdin_closes,
+    with serving.bind(serving.parse_address(options.listen)) as listener:
+        received = asyncio.run(
+            processes.run_witness(
+                signer=signer,
+                logs=logs,
+                state=options.state,
+                listener=listener,
+                stop_at_eof=options.until_stdin_closes,
+            )
         )
-    )
     return 130 if received is signal.SIGINT else 0
 
 
