@@ -105,10 +105,18 @@ def largest_bundle() -> bytes:
     quoted = '{"payload":"' + "A" * 62_000 + '"}'
     entries = [LoggedStatement(envelope=f"{number}{quoted}".encode(), proof=proof) for number in range(64)]
     while True:
-        bundle = Bundle(entries=tuple(entries), consistency=proofs).encode()
-        if len(bundle) <= MAX_BUNDLE_SIZE:
-            return bundle
-        entries.pop()
+        try:
+            return Bundle(entries=tuple(entries), consistency=proofs).encode()
+        except ValueError:
+            entries.pop()
+
+
+def test_a_bundle_over_its_whole_size_is_refused() -> None:
+    entries = tuple(LoggedStatement(envelope=b"%d" % n + b"e" * 65_000, proof=b"p") for n in range(64))
+    with pytest.raises(MalformedError, match="at most 4194304"):
+        Bundle.parse(b" " * (MAX_BUNDLE_SIZE + 1))
+    with pytest.raises(ValueError, match="at most 4194304"):
+        Bundle(entries=entries, consistency=(ConsistencyProof(size=1, hashes=(bytes(32),) * 1000),)).encode()
 
 
 def test_the_largest_bundle_is_read_within_a_moment() -> None:

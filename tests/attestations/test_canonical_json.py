@@ -198,6 +198,25 @@ def test_a_document_of_very_many_values_is_malformed_before_it_is_read(document:
     assert time.perf_counter() - started < 0.3
 
 
+@pytest.mark.skipif(not hasattr(sys, "set_int_max_str_digits"), reason="this Python has no such limit")
+def test_a_very_long_number_is_refused_without_the_interpreters_own_limit() -> None:
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        started = time.perf_counter()
+        with pytest.raises(MalformedError):
+            canonical_json.parse(b"9" * (4 << 20), max_size=4 << 20)
+        assert time.perf_counter() - started < 0.3
+    finally:
+        sys.set_int_max_str_digits(limit)
+
+
+def test_encode_keeps_the_size_that_it_is_given() -> None:
+    assert canonical_json.encode("xx", max_size=4) == b'"xx"'
+    with pytest.raises(ValueError, match="at most 3"):
+        canonical_json.encode("xx", max_size=3)
+
+
 def test_a_document_with_as_many_values_as_allowed_is_read() -> None:
     items = (1 << 18) - 1
     value = canonical_json.parse(b"[" + b"0," * items + b"0]", max_size=4 << 20)

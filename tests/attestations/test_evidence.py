@@ -75,7 +75,10 @@ def test_parts_at_their_limits_are_allowed() -> None:
 
 def test_evidence_over_its_whole_size_is_refused() -> None:
     parts = {f"c{number}": bytes(LARGEST_PART) for number in range(3)}
-    document = Evidence(platform="snp", quote=b"q", endorsements=parts).encode()
+    with pytest.raises(ValueError, match="at most 1048576"):
+        Evidence(platform="snp", quote=b"q", endorsements=parts).encode()
+    encoded: dict[str, JSON] = {name: base64.b64encode(part).decode() for name, part in parts.items()}
+    document = canonical_json.encode(FIELDS | {"endorsements": encoded})
     assert len(document) > MAX_EVIDENCE_SIZE
     with pytest.raises(MalformedError, match="at most 1048576"):
         Evidence.parse(document)

@@ -80,7 +80,8 @@ class Bundle:
                     {"size": proof.size, "hashes": [base64.b64encode(h).decode() for h in proof.hashes]}
                     for proof in self.consistency
                 ],
-            }
+            },
+            max_size=MAX_BUNDLE_SIZE,
         )
 
 

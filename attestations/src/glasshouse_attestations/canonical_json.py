@@ -22,10 +22,16 @@ _MAX_MARKS = 1 << 18
 _TEXT_BETWEEN_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[^"\[\]{}]+', re.DOTALL)
 
 
-def encode(value: JSON) -> bytes:
-    """Return the canonical encoding of ``value``; raises ``TypeError`` or ``ValueError`` if it has none."""
+def encode(value: JSON, *, max_size: int | None = None) -> bytes:
+    """Return the canonical encoding of ``value``, of at most ``max_size`` bytes if that is given.
+
+    Raises ``TypeError`` or ``ValueError`` if there is none.
+    """
     _check_encodable(value)
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8")
+    data = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8")
+    if max_size is not None and len(data) > max_size:
+        raise ValueError(f"the document has {len(data)} bytes, at most {max_size} are allowed")
+    return data
 
 
 def parse(data: bytes, *, max_size: int, max_depth: int = 16) -> JSON:

@@ -117,7 +117,8 @@ class RuntimeConfiguration:
                 "upload_timeout_ms": self.upload_timeout_ms,
                 "api_keys": [{"namespace": k.namespace, "sha256": k.sha256.hex()} for k in self.api_keys],
                 "models": [_encode_model(model) for model in self.models],
-            }
+            },
+            max_size=_MAX_SIZE,
         )
 
     def namespace_of(self, api_key: str) -> str | None:

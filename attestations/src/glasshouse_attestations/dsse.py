@@ -56,16 +56,14 @@ class Envelope:
 
     def encode(self) -> bytes:
         """Write the envelope as :meth:`parse` reads it; these bytes are what a log keeps."""
-        data = canonical_json.encode(
+        return canonical_json.encode(
             {
                 "payload": _base64(self.payload),
                 "payloadType": self.payload_type,
                 "signatures": [{"keyid": s.key_id, "sig": _base64(s.signature)} for s in self.signatures],
-            }
+            },
+            max_size=MAX_ENVELOPE_SIZE,
         )
-        if len(data) > MAX_ENVELOPE_SIZE:
-            raise ValueError(f"an envelope has at most {MAX_ENVELOPE_SIZE} bytes, this one has {len(data)}")
-        return data
 
 
 def _parse_signature(document: Document) -> Signature:

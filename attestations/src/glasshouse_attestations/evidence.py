@@ -57,7 +57,8 @@ class Evidence:
                 "endorsements": {
                     name: base64.b64encode(value).decode("ascii") for name, value in self.endorsements.items()
                 },
-            }
+            },
+            max_size=MAX_EVIDENCE_SIZE,
         )
 
 
