@@ -16,6 +16,8 @@ FORBID_USER_NAMESPACES = (
     *("unshare", "--user", "--map-root-user", "sh", "-c"),
     *('echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"),
 )
+# Who is in a changed root directory gets no user namespace, as the kernel sees it: as in many a container.
+CHANGED_ROOT = ("unshare", "--mount", "sh", "-c", 'mount --rbind / /mnt && exec chroot /mnt "$@"', "sh")
 DROP_SYS_ADMIN = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
 DROP_ALL = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 
@@ -23,23 +25,27 @@ DROP_ALL = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 def machine(*prefix: str) -> Launcher:
     """A launcher that runs under ``prefix``; skips if this machine does not let us forbid things."""
     if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode != 0:
-        pytest.skip("no user namespace in which namespaces could be forbidden")
+        pytest.skip("this user may not forbid itself the namespaces")
     return Launcher(prefix=prefix)
 
 
 @pytest.mark.parametrize(
-    ("drop", "expected", "reasons"),
+    ("prefix", "expected", "reasons"),
     [
-        ((), "namespaces", ()),
-        (DROP_SYS_ADMIN, "chroot", ("no isolation by namespaces: ",)),
-        (DROP_ALL, "loader", ("no isolation by namespaces: ", "no isolation by chroot: ")),
+        (FORBID_USER_NAMESPACES, "namespaces", ()),
+        ((*CHANGED_ROOT, *DROP_SYS_ADMIN), "chroot", ("no isolation by namespaces: ",)),
+        (
+            (*FORBID_USER_NAMESPACES, *DROP_ALL),
+            "loader",
+            ("no isolation by namespaces: ", "no isolation by chroot: "),
+        ),
     ],
     ids=["root without user namespaces", "root of a container", "no rights at all"],
 )
 def test_the_strongest_way_that_works_is_taken_and_named(
-    probe_image_path: Path, drop: tuple[str, ...], expected: str, reasons: tuple[str, ...]
+    probe_image_path: Path, prefix: tuple[str, ...], expected: str, reasons: tuple[str, ...]
 ) -> None:
-    with launched(probe_image_path, launcher=machine(*FORBID_USER_NAMESPACES, *drop)) as running:
+    with launched(probe_image_path, launcher=machine(*prefix)) as running:
         assert running.ready["isolation"] == expected
         log = running.stderr.read_text()
         answer = bytes.fromhex(running.call("ask", data="00" * 64))

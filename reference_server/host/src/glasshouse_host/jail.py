@@ -13,6 +13,7 @@ import os
 import resource
 import select
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -30,6 +31,8 @@ _LOADER = "lib64/ld-linux-x86-64.so.2"
 _LIBRARIES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
 _NOBODY = 65534
 _ENVIRONMENT = {"LANG": "C.UTF-8", "PATH": "/usr/bin"}
+# Where nothing can be mounted: the character devices (major 1) that libraries open without asking for less.
+_DEVICES = {"null": 3, "zero": 5, "random": 8, "urandom": 9}
 # What onnxruntime reads of a machine before it chooses its code paths, where nothing can be mounted.
 _MACHINE_FILES = (
     "proc/cpuinfo",
@@ -127,6 +130,8 @@ def _enter_chroot(order: Order) -> None:
     """Become the server in a changed root directory, as nobody where that user exists."""
     for name in _MACHINE_FILES:
         _copy_machine_file(name, Path(order.root, name))
+    for name, minor in _DEVICES.items():
+        _make_device(Path(order.root, "dev", name), minor)
     os.chroot(order.root)
     os.chdir("/")
     _become_nobody()
@@ -141,6 +146,14 @@ def _copy_machine_file(name: str, target: Path) -> None:
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         target.write_bytes(source.read_bytes())
         target.chmod(0o644)
+
+
+def _make_device(path: Path, minor: int) -> None:
+    path.unlink(missing_ok=True)
+    os.mknod(path, stat.S_IFCHR, os.makedev(1, minor))
+    path.chmod(0o666)
+    # Where devices are not allowed, they can often be made but not opened.
+    os.close(os.open(path, os.O_RDONLY))
 
 
 def _enter_loader(order: Order) -> None:
