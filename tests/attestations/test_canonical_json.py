@@ -192,10 +192,10 @@ thread.join()
     ],
 )
 def test_a_document_of_very_many_values_is_malformed_before_it_is_read(document: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(MalformedError, match="too many values"):
         canonical_json.parse(document, max_size=4 << 20)
-    assert time.perf_counter() - started < 0.3
+    assert time.process_time() - started < 0.3
 
 
 @pytest.mark.skipif(not hasattr(sys, "set_int_max_str_digits"), reason="this Python has no such limit")
@@ -203,10 +203,10 @@ def test_a_very_long_number_is_refused_without_the_interpreters_own_limit() -> N
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:
-        started = time.perf_counter()
+        started = time.process_time()
         with pytest.raises(MalformedError):
             canonical_json.parse(b"9" * (4 << 20), max_size=4 << 20)
-        assert time.perf_counter() - started < 0.3
+        assert time.process_time() - started < 0.3
     finally:
         sys.set_int_max_str_digits(limit)
 
