@@ -348,6 +348,9 @@ def test_five_models_answer_in_parallel(enclave: EnclaveProcess, alice: str) -> 
         enclave.call(rpc.DELETE, rpc.DELETE.request(model_id=f"m{index}"), api_key=alice)
 
 
-def test_a_model_that_fails_on_its_inputs_says_no_more_than_that(enclave: EnclaveProcess) -> None:
-    request = infer_request("widening", {"extent": np.array([-5], np.int64)})
+@pytest.mark.parametrize("extent", [-5, 1 << 40])
+def test_a_model_that_fails_on_its_inputs_says_no_more_than_that(
+    enclave: EnclaveProcess, extent: int
+) -> None:
+    request = infer_request("widening", {"extent": np.array([extent], np.int64)})
     assert _infer_refused(enclave, request) is Refusal.INFERENCE_FAILED

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from glasshouse_attestations import rpc
 from glasshouse_attestations.configuration import generate_api_key
@@ -179,6 +180,8 @@ def test_bytes_of_another_digest_are_refused(enclave: EnclaveProcess, alice: str
         b"ORTM" + bytes(64),
         _AFFINE[:-20],
         np.random.default_rng(1).bytes(4096),
+        models.sequence_input(),
+        models.identity(TensorProto.BFLOAT16),
         models.external("weights.bin"),
         models.external("../config.json"),
         models.external("/etc/passwd"),
@@ -189,6 +192,23 @@ def test_what_is_no_self_contained_model_is_refused(
     enclave: EnclaveProcess, alice: str, model: bytes
 ) -> None:
     assert refused(lambda: upload(enclave, "mine", model, api_key=alice)) is Refusal.MODEL_INVALID
+
+
+def test_outputs_that_are_no_tensors_are_left_out(enclave: EnclaveProcess, alice: str) -> None:
+    upload(enclave, "mine", models.sequence_output(), api_key=alice)
+    x = {"x": np.array([1, 2], np.float32)}
+    assert list(infer(enclave, "alice/mine", x)) == ["y"]
+    refusal = refused(lambda: infer(enclave, "alice/mine", x, outputs=["all"]))
+    assert refusal is Refusal.OUTPUT_NAME
+    _delete(enclave, "mine", alice)
+
+
+def test_a_small_model_does_not_grow_while_it_is_loaded(start: Callable[..., Started], alice: str) -> None:
+    enclave = start().enclave
+    upload(enclave, "before", _AFFINE, api_key=alice)
+    before = enclave.peak_memory
+    upload(enclave, "bomb", models.constant_bomb(1 << 28), api_key=alice)
+    assert enclave.peak_memory - before < 100 << 20
 
 
 def test_models_that_are_too_many_are_refused(start: Callable[..., Started], alice: str, bob: str) -> None:

@@ -135,6 +135,12 @@ class EnclaveProcess:
         """Everything that the server has written to standard error."""
         return self._errors.read_text(encoding="utf-8")
 
+    @property
+    def peak_memory(self) -> int:
+        """The most bytes of memory that the server has had."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) << 10
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End the server, and return its exit code."""
         self.channel.close()

@@ -14,10 +14,13 @@ from onnx import TensorProto, helper, numpy_helper
 __all__ = [
     "adder",
     "affine",
+    "constant_bomb",
     "external",
     "identity",
     "resnet18",
     "run",
+    "sequence_input",
+    "sequence_output",
     "sized",
     "slow",
     "two_outputs",
@@ -133,6 +136,34 @@ def widening() -> bytes:
     """A model whose small input ``extent`` (int64, one element) makes a float32 output of that many zeros."""
     node = helper.make_node("ConstantOfShape", ["extent"], ["y"])
     return _model([node], [_value("extent", [1], TensorProto.INT64)], [_value("y", ["n"])])
+
+
+def constant_bomb(elements: int) -> bytes:
+    """A few bytes whose constant part, if it were computed while loading, had that many float32 elements."""
+    initializers = [numpy_helper.from_array(np.array([elements], np.int64), "extent")]
+    nodes = [
+        helper.make_node("ConstantOfShape", ["extent"], ["large"]),
+        helper.make_node("ReduceSum", ["large"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["x", "sum"], ["y"]),
+    ]
+    return _model(nodes, [_value("x", ["n"])], [_value("y", ["n"])], initializers)
+
+
+def sequence_output() -> bytes:
+    """A model with a tensor ``y`` and a sequence of tensors ``all``, as some classifiers have."""
+    nodes = [
+        helper.make_node("Identity", ["x"], ["y"]),
+        helper.make_node("SequenceConstruct", ["x"], ["all"]),
+    ]
+    sequence = helper.make_tensor_sequence_value_info("all", TensorProto.FLOAT, ["n"])
+    return _model(nodes, [_value("x", ["n"])], [sequence, _value("y", ["n"])])
+
+
+def sequence_input() -> bytes:
+    """A model that takes a sequence of tensors, for which the protocol has no words."""
+    sequence = helper.make_tensor_sequence_value_info("all", TensorProto.FLOAT, ["n"])
+    node = helper.make_node("SequenceLength", ["all"], ["count"])
+    return _model([node], [sequence], [_value("count", [], TensorProto.INT64)])
 
 
 def external(location: str) -> bytes:
