@@ -221,8 +221,8 @@ class Chain:
         return sign(self.audit(**changes).to_statement(), self.auditors[auditor][0])
 
     def statements(self) -> list[bytes]:
-        """What an honest bundle holds: the release, and two audits."""
-        return [self.signed_release(), self.signed_audit("auditor-1"), self.signed_audit("auditor-2")]
+        """What an honest bundle holds: the release, and the audits of the first two auditors."""
+        return [self.signed_release(), *map(self.signed_audit, list(self.auditors)[:2])]
 
     def note(self, *, cosigned_by: Iterable[NoteSigner] | None = None, at: datetime | None = None) -> bytes:
         """The log's present checkpoint, cosigned by all witnesses or some, a minute ago unless said."""
