@@ -12,6 +12,7 @@ from glasshouse_attestations import audit, canonical_json, release, revocation
 from glasshouse_attestations.audit import Audit, Verdict
 from glasshouse_attestations.document import format_time, parse_time
 from glasshouse_attestations.errors import MalformedError, ValidityError
+from glasshouse_attestations.reference_values import ReferenceValues
 from glasshouse_attestations.release import Release
 from glasshouse_attestations.revocation import Revocation
 from glasshouse_attestations.statement import Statement
@@ -298,6 +299,24 @@ def test_a_malformed_revocation_is_refused(name: str, values: list[object]) -> N
     for value in values:
         with pytest.raises(MalformedError):
             Revocation.parse(with_field(REVOCATION.to_statement(), name, value))
+
+
+def test_a_release_at_its_limits_is_allowed() -> None:
+    registers = {f"pcr{number}.sha256": bytes(32) for number in range(32)}
+    most = dataclasses.replace(
+        RELEASE,
+        version="999999.999999.999999",
+        locks={f"{number}.lock": bytes(32) for number in range(16)},
+        builder="b" * 128,
+        reference_values=ReferenceValues(
+            platforms={
+                "p" * 32: (registers,),
+                **{f"p{number}": ({"r" * 32 + ".sha384": bytes(48)},) for number in range(14)},
+                "alternatives": ({"a.sha256": bytes(32)},) * 256,
+            }
+        ),
+    )
+    assert Release.parse(Statement.parse(most.to_statement().encode())) == most
 
 
 def test_an_audit_cannot_contradict_itself() -> None:
