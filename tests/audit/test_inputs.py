@@ -34,7 +34,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("GLASSHOUSE_DEBIAN_MIRROR", "http://127.0.0.1:9/debian")
     monkeypatch.setattr(mirror, "_ATTEMPTS", 1)
-    monkeypatch.setattr("time.sleep", lambda _seconds: None)
     return folder
 
 
@@ -176,6 +175,20 @@ def test_a_failing_mirror_is_asked_again(server: _Server, monkeypatch: pytest.Mo
     monkeypatch.setattr(mirror, "_ATTEMPTS", 3)
     server.failures = 2
     assert _fetch(_LOCKED) == _DEB
+
+
+def test_an_error_stops_the_other_downloads(server: _Server) -> None:
+    missing = lock_deb(_DEB, name="gone")
+    inputs = Inputs(tree=Path("/nowhere/tree"), python=_PYTHON)
+    with progress_bars(shown=False) as progress, pytest.raises(MissingInputError, match="gone"):
+        inputs.fetch([missing, *[_LOCKED] * 8], progress)
+
+
+def test_a_download_ends_when_it_is_told_to_stop(server: _Server) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(MissingInputError, match="was stopped"):
+        mirror.get(f"{mirror.find_mirror()}/{_LOCKED.pool_path}", max_size=len(_DEB), stop=stop)
 
 
 def test_a_mirror_that_has_moved_on_is_an_error_with_a_hint(server: _Server) -> None:

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from threading import Event
 from urllib.parse import unquote
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -33,7 +34,6 @@ INPUTS_VARIABLE = "GLASSHOUSE_INPUTS"
 _MAX_WHEEL_SIZE = 256 * 2**20
 _MAX_FOLDER_FILES = 100_000
 _DOWNLOADS_AT_ONCE = 4
-_PIP_TIMEOUT = 1800.0
 
 
 class Inputs:
@@ -47,9 +47,10 @@ class Inputs:
         self._cache = _cache_folder()
         self._folders = _input_folders(tree)
         self._python = python
+        self._stop = Event()
 
     def fetch(self, wanted: Sequence[Locked], progress: Progress) -> None:
-        """Bring every input into the cache; raise an error that names the first one missing."""
+        """Bring every input into the cache; raise an error that names one that cannot be had."""
         missing = [locked for locked in wanted if not self._in_cache(locked)]
         missing = [locked for locked in missing if not self._take_from_folders(locked)]
         if not missing:
@@ -59,13 +60,14 @@ class Inputs:
         with ThreadPoolExecutor(max_workers=_DOWNLOADS_AT_ONCE) as pool:
             downloads = [pool.submit(self._download, locked, mirror) for locked in missing]
             try:
-                for download in downloads:
+                for download in as_completed(downloads):
                     download.result()
                     progress.advance(task)
-            finally:
-                # After an error, what has not begun is not begun.
-                for download in downloads:
-                    download.cancel()
+            except BaseException:
+                # What has not begun is not begun, and what has is not waited for to its end.
+                self._stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def read(self, locked: Locked) -> bytes:
         """Return the bytes of an input that :meth:`fetch` has brought."""
@@ -99,7 +101,7 @@ class Inputs:
 
     def _download(self, locked: Locked, mirror: str) -> None:
         if isinstance(locked, LockedDeb):
-            data = _download_deb(locked, mirror)
+            data = _download_deb(locked, mirror, self._stop)
         else:
             with tempfile.TemporaryDirectory(prefix="glasshouse-") as folder:
                 path = pip_download([locked.encode()], self._python, Path(folder))[0]
@@ -119,9 +121,9 @@ class Inputs:
             raise
 
 
-def _download_deb(locked: LockedDeb, mirror: str) -> bytes:
+def _download_deb(locked: LockedDeb, mirror: str, stop: Event) -> bytes:
     try:
-        return get(f"{mirror}/{locked.pool_path}", max_size=locked.size)
+        return get(f"{mirror}/{locked.pool_path}", max_size=locked.size, stop=stop)
     except MissingInputError as err:
         hint = f"{err.hint}, or {INPUTS_VARIABLE} to a folder that has the file"
         raise MissingInputError(f"{locked.file_name} is not to be had: {err}", hint=hint) from err
@@ -142,7 +144,7 @@ def pip_download(requirements: Iterable[str], python: PythonTarget, folder: Path
     for platform in platforms(python):
         command += ["--platform", platform]
     command += ["--requirement", str(listed), "--dest", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_TIMEOUT, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or not wheels:
         names = ", ".join(line.split(" ")[0] for line in listed.read_text(encoding="utf-8").splitlines())

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
+from threading import Event
 
 from .errors import MissingInputError
 
@@ -45,17 +45,19 @@ def find_mirror() -> str:
     )
 
 
-def get(address: str, *, max_size: int) -> bytes:
+def get(address: str, *, max_size: int, stop: Event | None = None) -> bytes:
     """Return what ``address`` serves, at most ``max_size`` bytes; try again where that can help.
 
-    Raises :class:`MissingInputError` when it is not there, is too large, or the server cannot be reached.
+    Raises :class:`MissingInputError` when it is not there, is too large, the server cannot be reached, or
+    another thread has set ``stop``.
     """
+    stop = stop or Event()
     problem = ""
     for attempt in range(_ATTEMPTS):
         if attempt:
-            time.sleep(2.0 ** (attempt - 1))
+            stop.wait(2.0 ** (attempt - 1))
         try:
-            return _read(address, max_size)
+            return _read(address, max_size, stop)
         except urllib.error.HTTPError as err:
             problem = f"status {err.code}"
             err.close()
@@ -66,7 +68,7 @@ def get(address: str, *, max_size: int) -> bytes:
     raise MissingInputError(f"cannot download {address}: {problem}", hint=_HINT)
 
 
-def _read(address: str, max_size: int) -> bytes:
+def _read(address: str, max_size: int, stop: Event) -> bytes:
     # urllib honours the usual proxy variables.
     data = bytearray()
     with urllib.request.urlopen(address, timeout=_TIMEOUT) as response:  # noqa: S310 -- find_mirror admits http and https only
@@ -74,6 +76,8 @@ def _read(address: str, max_size: int) -> bytes:
             data += chunk
             if len(data) > max_size:
                 raise MissingInputError(f"{address} serves more than {max_size} bytes", hint=_HINT)
+            if stop.is_set():
+                raise MissingInputError(f"the download of {address} was stopped", hint="run the build again")
         stated = response.headers.get("Content-Length")
     if stated is not None and stated.isdecimal() and int(stated) != len(data):
         raise HTTPException(f"connection closed after {len(data)} of {stated} bytes")
@@ -86,7 +90,10 @@ def _apt_sites() -> list[str]:
     if apt_get is None:
         return []
     command = [apt_get, "indextargets", "--format", "$(SITE)", "Created-By: Packages"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        return []
     return answer.stdout.split()
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 __all__ = ["describe_changes"]
 
-_TIMEOUT = 30.0
-
 
 def describe_changes(tree: Path) -> tuple[str, ...]:
     """Return a sentence for each reason why an image of ``tree`` is not one of a commit; empty if it is.
@@ -20,7 +18,7 @@ def describe_changes(tree: Path) -> tuple[str, ...]:
     if git is None:
         return ("git is not installed, so the image cannot be traced to a commit",)
     command = [git, "-C", str(tree), "--no-optional-locks", "status", "--porcelain"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
         return ("git knows no commit of the tree, so the image cannot be traced to one",)
     changed = answer.stdout.splitlines()
