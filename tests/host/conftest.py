@@ -1,5 +1,6 @@
 """Fixtures of the launcher's tests: images to launch."""
 
-from support.launched import enclave_image, launched_enclave, probe_image_path
+from support.image import enclave_image
+from support.launched import probe_image_path
 
-__all__ = ["enclave_image", "launched_enclave", "probe_image_path"]
+__all__ = ["enclave_image", "probe_image_path"]

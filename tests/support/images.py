@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
 import zstandard
 
 from glasshouse_attestations.cpio import Archive, Kind, Member
 from glasshouse_attestations.image import read_initrd, read_sections
-
-from .repository import ROOT
 
 _ALIGNMENT = 512
 _OPTIONAL_HEADER_SIZE = 240
@@ -34,14 +30,6 @@ _UNUSED = (
     ),
 )
 _PROBE = Path(__file__).with_name("probe_enclave.py")
-
-
-def image_path() -> Path:
-    """Return the path of the built image, or skip the test that needs it."""
-    path = Path(os.environ.get("GLASSHOUSE_IMAGE", ROOT / "dist" / "enclave.efi"))
-    if not path.is_file():
-        pytest.skip(f"no image at {path}: build it with nox -s build, or name one in GLASSHOUSE_IMAGE")
-    return path
 
 
 def image_of(archive: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """The real launcher, started as a command on a real image, for every test that needs a running enclave.
 
-``launched`` is the context manager; ``enclave_image`` and ``launched_enclave`` are fixtures to import where
-they are used.
+``launched`` is the context manager; ``probe_image_path`` and ``launched_enclave`` are fixtures, to import where they
+are used together with ``enclave_image``, on which they build.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any
 import pytest
 
 from glasshouse_attestations.keys import PublicKey
-
-from .images import image_path, probe_image
-from .repository import DISTRIBUTIONS
+from support.image import EnclaveImage
+from support.images import probe_image
+from support.repository import DISTRIBUTIONS
 
 _NOBODY = 65534
 _START_SECONDS = 60
@@ -188,23 +188,17 @@ def _is_alive(pid: int) -> bool:
 
 
 @pytest.fixture(scope="session")
-def enclave_image() -> Path:
-    """The image that ``nox -s build`` made."""
-    return image_path()
-
-
-@pytest.fixture(scope="session")
-def probe_image_path(enclave_image: Path) -> Iterator[Path]:
+def probe_image_path(enclave_image: EnclaveImage) -> Iterator[Path]:
     """An image like the built one, with the probe in place of the server."""
     with tempfile.TemporaryDirectory(prefix="gh-") as directory:
         Path(directory).chmod(0o755)
         path = Path(directory, "probe.efi")
-        path.write_bytes(probe_image(enclave_image.read_bytes()))
+        path.write_bytes(probe_image(enclave_image.path.read_bytes()))
         yield path
 
 
 @pytest.fixture(scope="session")
-def launched_enclave(enclave_image: Path) -> Iterator[Launched]:
+def launched_enclave(enclave_image: EnclaveImage) -> Iterator[Launched]:
     """The built image, running with its defaults for the whole session."""
-    with launched(enclave_image) as running:
+    with launched(enclave_image.path) as running:
         yield running
