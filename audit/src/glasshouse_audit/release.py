@@ -33,7 +33,19 @@ from .report import Report
 from .sbom import bill_of_materials
 from .verification import verify_publication
 
-__all__ = ["Order", "Released", "publish_commands", "release"]
+__all__ = [
+    "Built",
+    "Order",
+    "Released",
+    "build_twice",
+    "check_identical",
+    "check_source",
+    "describe",
+    "inspect",
+    "publish_commands",
+    "release",
+    "sign_and_log",
+]
 
 _LOCKS = ("debs.lock", "wheels.lock")
 
@@ -128,7 +140,21 @@ def build_twice(tree: Path, commit: bytes, tell: Callable[[str], None]) -> Built
         second = clone(tree, commit, Path(folder, "zweiter Klon – second"))
         again = rebuild(second, surroundings=_SECOND, inputs=inputs)
         check_identical(image, again)
-        return _inspect(first, commit, image)
+        return inspect(first, commit, image)
+
+
+def inspect(tree: Path, commit: bytes, image: bytes) -> Built:
+    """Return what ``image``, built from a clone ``tree`` of ``commit``, measures to, and what went in."""
+    paths = [f"{IMAGE_FOLDER}/{name}" for name in _LOCKS]
+    plan = Plan.load(tree)
+    return Built(
+        commit=commit,
+        image=image,
+        measurements=measure(image),
+        plan=plan,
+        locks={path: hashlib.sha256((tree / path).read_bytes()).digest() for path in paths},
+        sources=tuple(Path(each.origin).name.replace("_", "-") for each in plan.recipe.sources),
+    )
 
 
 def check_identical(first: bytes, second: bytes) -> None:
@@ -208,16 +234,3 @@ def publish_commands(order: Order, commit: bytes, *, folder: Path, image: Path) 
 def _within(path: Path, tree: Path) -> Path:
     resolved, root = path.resolve(), tree.resolve()
     return resolved.relative_to(root) if resolved.is_relative_to(root) else resolved
-
-
-def _inspect(tree: Path, commit: bytes, image: bytes) -> Built:
-    paths = [f"{IMAGE_FOLDER}/{name}" for name in _LOCKS]
-    plan = Plan.load(tree)
-    return Built(
-        commit=commit,
-        image=image,
-        measurements=measure(image),
-        plan=plan,
-        locks={path: hashlib.sha256((tree / path).read_bytes()).digest() for path in paths},
-        sources=tuple(Path(each.origin).name.replace("_", "-") for each in plan.recipe.sources),
-    )
