@@ -16,7 +16,7 @@ from glasshouse_log.proof import Proof
 from support.log_service import LocalLog, envelope, run_local_log
 
 APPENDS = 200
-KILLS = 8
+KILLS = 5
 WORKERS = 4
 
 

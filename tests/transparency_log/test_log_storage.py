@@ -84,7 +84,10 @@ def write_fast(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def test_of_each_partial_tile_only_the_widest_is_kept(tmp_path: Path) -> None:
+def test_of_each_partial_tile_only_the_widest_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "write_durably", write_fast)
     with Storage(tmp_path) as store:
         for _ in range(300):
             grow(store, 1)
@@ -96,7 +99,8 @@ def test_of_each_partial_tile_only_the_widest_is_kept(tmp_path: Path) -> None:
             assert stored == {tile.path for tile in partial_tiles(store.tree.size)}
 
 
-def test_narrower_tiles_are_still_served(tmp_path: Path) -> None:
+def test_narrower_tiles_are_still_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "write_durably", write_fast)
     with Storage(tmp_path) as store:
         for size in range(1, 260):
             grow(store, 1)
