@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -271,3 +274,31 @@ def test_a_witness_answers_over_http_as_specified(local_log: LocalLog, http: htt
     assert http.post(url, content=b"nonsense").status_code == 400
     assert http.post(url, content=b"x" * 100_000).status_code == 413
     assert http.get(url).status_code == 405
+
+
+def test_local_servers_do_not_outlive_whoever_started_them(tmp_path: Path) -> None:
+    program = (
+        "import pathlib, sys, time\n"
+        "from glasshouse_log.local import run_local_log\n"
+        "with run_local_log(pathlib.Path(sys.argv[1]), witnesses=1) as log:\n"
+        "    print(log.server.url, log.witnesses[0].url, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        urls = starter.stdout.readline().split()
+        starter.kill()
+    deadline = time.monotonic() + 30
+    while any(answers(url) for url in urls):
+        assert time.monotonic() < deadline, "a server outlived its starter"
+        time.sleep(0.05)
+
+
+def answers(url: str) -> bool:
+    host, port = url.removeprefix("http://").split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True
