@@ -128,6 +128,9 @@ def test_every_part_of_the_recipe_shows_in_the_image(tree: SyntheticTree, old: s
         pytest.param('lib = "', 'sbin = "usr/sbin"\nlib = "', "not in the image", id="a link to nothing"),
         pytest.param('init = "', '"usr/lib/os-release" = "', "there already", id="a path twice"),
         pytest.param('init = "', '"../init" = "', "not relative", id="a path out of the root"),
+        pytest.param(
+            'target = "usr/lib/python3/dist-packages/g', 'target = "../g', "not relative", id="a target"
+        ),
         pytest.param("usr/lib/os-release", "etc/os-release", "not in the image", id="no os-release"),
         pytest.param("src/glasshouse_enclave", "src/elsewhere", "no sources", id="no sources"),
         pytest.param("version = 1\n", "version = = 1\n", "malformed", id="no toml"),

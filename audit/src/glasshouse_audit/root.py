@@ -30,6 +30,10 @@ class Root:
         self._exclude = [(rule, re.compile(fnmatch.translate(rule))) for rule in recipe.exclude]
         self._unused = set(recipe.exclude)
         self._boot: dict[str, Member] = {}
+        try:
+            self._put_recipe()
+        except ValueError as err:
+            raise RecipeError(f"recipe has a path that cannot be in the image: {err}") from err
 
     def add(self, members: Iterable[Member], *, origin: str) -> None:
         """Add the files and links of one package; raises :class:`RecipeError` for a path already there."""
@@ -51,7 +55,6 @@ class Root:
         if self._unused:
             raise RecipeError(f"recipe excludes what is not there: {' '.join(sorted(self._unused))}")
         try:
-            self._put_recipe()
             members = {**self._directories(), **self._members}
             for member in self._members.values():
                 self._check_link(member, members)
@@ -132,5 +135,5 @@ def read_sources(tree: Path, source: SourcePackage, suffixes: tuple[str, ...]) -
 def _read_source(path: Path, target: str) -> Member:
     try:
         return Member(path=target, kind=Kind.FILE, data=path.read_bytes())
-    except OSError as err:
-        raise RecipeError(f"cannot read the source of {target}: {err.strerror}") from err
+    except (OSError, ValueError) as err:
+        raise RecipeError(f"cannot take {path.name} into the image as {target}: {err}") from err
