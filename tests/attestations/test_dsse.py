@@ -231,6 +231,7 @@ def test_an_envelope_of_exactly_the_largest_size_is_allowed_and_no_larger() -> N
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("unknown", 1),
         ("payload", "e30"),
         ("payload", "e30=="),
         ("payload", "e31="),
@@ -268,6 +269,11 @@ def test_a_malformed_envelope_is_refused(name: str, value: object) -> None:
     fields[name] = value
     with pytest.raises(MalformedError):
         Envelope.parse(canonical_json.encode(fields))
+
+
+def test_the_longest_signature_is_allowed() -> None:
+    envelope = with_signatures(Signature(key_id="a" * 64, signature=bytes(256)))
+    assert Envelope.parse(envelope.encode()) == envelope
 
 
 def test_each_refusal_is_a_verification_error() -> None:
