@@ -294,12 +294,10 @@ def test_what_is_no_part_of_a_release_is_named(
         Publication.read(folder)
 
 
-@pytest.mark.parametrize(
-    "name", ["0123.dsse.json", "../../x.dsse.json", "0123456789ABCDEF.dsse.json", "note.txt"]
-)
+@pytest.mark.parametrize("name", ["0123.dsse.json", "0123456789ABCDEF.dsse.json", "note.txt"])
 def test_audits_have_the_names_of_keys(published: Published, tmp_path: Path, name: str) -> None:
     folder = published.write(tmp_path / VERSION)
-    (folder / "audits" / Path(name).name).write_bytes(b"{}")
+    (folder / "audits" / name).write_bytes(b"{}")
     with pytest.raises(PublicationError):
         Publication.read(folder)
 
