@@ -1,7 +1,7 @@
 """The real launcher, started as a command on a real image, for every test that needs a running enclave.
 
-``launched`` is the context manager; ``probe_image_path`` and ``launched_enclave`` are fixtures, to import where they
-are used together with ``enclave_image``, on which they build.
+``launched`` is the context manager; ``probe_image_path`` and ``launched_enclave`` are fixtures, to import
+where they are used together with ``enclave_image``, on which they build.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ __all__ = ["EnclaveProcess"]
 _ISOLATION_TIMEOUT = 30.0
 _READY_TIMEOUT = 120.0
 _DRAIN_TIMEOUT = 15.0
+_RELAY_TIMEOUT = 5.0
 _MAX_LINE = 4096
 _ADDRESS = re.compile(r"[\w.:\[\]-]{1,128}:[0-9]{1,5}", re.ASCII)
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -70,7 +71,8 @@ class EnclaveProcess:
             yield cls(process, isolation)
         finally:
             _stop(process, log)
-            relay.join()
+            # A process that the server left behind, where nothing contains it, could hold the stream open.
+            relay.join(_RELAY_TIMEOUT)
 
     def wait_until_ready(self) -> str:
         """Return the address at which the server serves; raises :class:`EnclaveError` if it never does."""
