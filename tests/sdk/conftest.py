@@ -13,6 +13,12 @@ from support import models
 from support.served import Served, serve
 
 
+@pytest.fixture(scope="session")
+def resnet18() -> bytes:
+    """A network of ResNet18's shape."""
+    return models.resnet18()
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Start servers that end with the test."""
@@ -21,14 +27,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory, resnet18: bytes) -> Iterator[Served]:
     """A server with some public models, for tests that leave nothing behind in it."""
     public = {
         "affine": models.affine(),
         "adder": models.adder(),
         "two-outputs": models.two_outputs(),
         "widening": models.widening(),
-        "resnet18": models.resnet18(),
+        "resnet18": resnet18,
     }
     with ExitStack() as stack:
         yield serve(

@@ -30,11 +30,11 @@ def test_a_connection_shows_a_verdict_in_which_everything_passed(client: Connect
 
 @pytest.mark.parametrize("batch", [1, 3, 5, 10])
 def test_a_network_of_the_shape_of_resnet18_gives_what_onnxruntime_gives(
-    client: Connection, batch: int
+    client: Connection, resnet18: bytes, batch: int
 ) -> None:
     image = np.random.default_rng(batch).standard_normal((batch, 3, 224, 224), dtype=np.float32)
     answer = client.predict("public/resnet18", image).output[0].as_numpy()
-    np.testing.assert_allclose(answer, models.run(models.resnet18(), input=image)[0], atol=1e-5)
+    np.testing.assert_allclose(answer, models.run(resnet18, input=image)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(

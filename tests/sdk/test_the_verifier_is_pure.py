@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 
 import glasshouse
 from glasshouse import errors
+from glasshouse._hints import HINTS
 
 SOURCE = Path(str(glasshouse.__file__)).parent
-PURE = ("_verifier", "_statements", "_log", "_quote", "_verdict", "_refusal", "errors")
+PURE = ("_verifier", "_statements", "_log", "_quote", "_verdict", "_refusal", "_hints", "errors")
 IMPURE = {
     "os",
     "pathlib",
@@ -74,3 +76,13 @@ def test_no_name_of_the_client_offers_to_skip_verification() -> None:
     for path in SOURCE.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert not [word for word in forbidden if word in text], path
+
+
+def test_every_error_of_a_step_has_a_hint() -> None:
+    tree = (errors.__doc__ or "").splitlines()
+    of_steps = [line.split("── ")[1].split()[0] for line in tree if re.search(r"\s\d{1,2}  ", line)]
+    # These two name files of their own when they are raised.
+    raised_with_one = {"SplitViewError", "MemoryUnusableError"}
+    kinds = {name: getattr(errors, name) for name in of_steps}
+    assert {name for name, kind in kinds.items() if not (kind.hint or kind in HINTS)} == raised_with_one
+    assert len(kinds) > 20

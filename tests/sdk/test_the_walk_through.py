@@ -19,14 +19,14 @@ torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed (GLAS
 
 
 def test_the_walk_through(
-    start: Callable[..., Served], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Served], resnet18: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = start()
     monkeypatch.setenv("GLASSHOUSE_ADDRESS", served.address)
     monkeypatch.setenv("GLASSHOUSE_POLICY", str(served.policy_file))
     monkeypatch.setenv("GLASSHOUSE_STATE", str(served.state))
     monkeypatch.chdir(tmp_path)
-    Path("resnet18.onnx").write_bytes(models.resnet18())
+    Path("resnet18.onnx").write_bytes(resnet18)
     api_key, model_id = ALICE, "alice/resnet18"
     input_batch = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
 
@@ -40,7 +40,7 @@ def test_the_walk_through(
     probabilities = torch.nn.functional.softmax(output[0], dim=0)
     assert probabilities.shape == (1000,)
     assert float(probabilities.sum()) == pytest.approx(1.0, abs=1e-5)
-    expected = models.run(models.resnet18(), input=input_batch.numpy())[0]
+    expected = models.run(resnet18, input=input_batch.numpy())[0]
     np.testing.assert_allclose(output.numpy(), expected, atol=1e-5)
 
 

@@ -28,6 +28,7 @@ from .errors import (
 
 __all__ = [
     "Audited",
+    "Released",
     "Signed",
     "Statements",
     "check_audits",
@@ -93,7 +94,15 @@ def _parse_signed(raw: bytes) -> Signed:
     return Signed(raw=raw, envelope=envelope, says=parse(parsed))
 
 
-def check_release(statements: Statements, trust: Trust, *, image_sha256: bytes | None = None) -> Release:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """A release, and the maintainers' keys that signed it."""
+
+    release: Release
+    signers: frozenset[PublicKey]
+
+
+def check_release(statements: Statements, trust: Trust, *, image_sha256: bytes | None = None) -> Released:
     """Return the bundle's one release, which enough maintainers signed, of the policy's source.
 
     If ``image_sha256`` is given, it is a release of that image. Raises :class:`ReleaseError`.
@@ -102,7 +111,7 @@ def check_release(statements: Statements, trust: Trust, *, image_sha256: bytes |
         raise ReleaseError(f"the bundle has {len(statements.releases)} releases, not one")
     signed, found = statements.releases[0]
     try:
-        signed.verify(trust.maintainers.keys, trust.maintainers.threshold)
+        signers = signed.verify(trust.maintainers.keys, trust.maintainers.threshold)
     except (SignatureError, ThresholdError, UntrustedKeyError) as err:
         raise ReleaseError(f"the release is not the maintainers': {err}") from err
     if found.source.repository != trust.source:
@@ -113,7 +122,7 @@ def check_release(statements: Statements, trust: Trust, *, image_sha256: bytes |
         raise ReleaseError(
             f"the release is of image {found.image_sha256.hex()}, expected {image_sha256.hex()}"
         )
-    return found
+    return Released(release=found, signers=signers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

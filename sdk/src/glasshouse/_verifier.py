@@ -33,6 +33,7 @@ from ._log import (
 from ._policy import Limits, Policy, ProductionPolicy, Trust
 from ._quote import verify_development_quote, verify_hardware_quote
 from ._statements import (
+    Released,
     Statements,
     check_audits,
     check_not_revoked,
@@ -198,8 +199,9 @@ def verify_transparency(
     """Steps 2 to 8: people vouch for a release, everybody can see that they do, and nobody took it back."""
     statements, bundle = parsed.statements, parsed.bundle
     with story.step(Step.RELEASE) as proved:
-        release = check_release(statements, trust, image_sha256=image_sha256)
-        proved(f"{release.version}, signed by {trust.maintainers.threshold} of the maintainers or more")
+        released = check_release(statements, trust, image_sha256=image_sha256)
+        proved(_describe_release(released, trust))
+    release = released.release
     _tell_release(release, story)
     with story.step(Step.AUDITS) as proved:
         audited = check_audits(statements, release, trust.auditors, now=now)
@@ -314,10 +316,15 @@ def _with_remembered(statements: Statements, remembered: Remembered) -> Statemen
     )
 
 
+def _describe_release(released: Released, trust: Trust) -> str:
+    keys = ", ".join(sorted(key.key_id[:16] for key in released.signers))
+    return f"{released.release.version}, signed by maintainers {keys} ({trust.maintainers.threshold} needed)"
+
+
 def _describe_configuration(configuration: RuntimeConfiguration, limits: Limits) -> str:
     accepted = ", ".join(name for name, _ in limits.maxima) or "no field"
-    holders = len({key.namespace for key in configuration.api_keys})
-    return f"{accepted} limited by the policy; {holders} namespaces may be changed by api keys"
+    namespaces = ", ".join(sorted({key.namespace for key in configuration.api_keys})) or "none"
+    return f"{accepted} limited by the policy; namespaces that api keys may change: {namespaces}"
 
 
 def _tell_release(release: Release, story: Story) -> None:

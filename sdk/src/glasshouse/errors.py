@@ -180,6 +180,8 @@ class RevokedError(VerificationError):
 class ConfigurationRefusedError(VerificationError):
     """What the operator configured is outside what the policy accepts."""
 
+    hint = "ask the operator for other limits, or change [configuration] in your policy"
+
 
 class CertificateChangedError(VerificationError):
     """The server no longer has the TLS key that was attested; nothing was sent to the new one."""
