@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from glasshouse_attestations import simulated
 from glasshouse_attestations.evidence import Evidence
-from support.launched import Launcher, launched
+from support.launched import Launcher, descendants, launched, wait_until_gone
 
 # A user namespace of our own is a machine in which we may forbid things.
 FORBID_USER_NAMESPACES = (
@@ -54,6 +55,21 @@ def test_the_strongest_way_that_works_is_taken_and_named(
     assert ("isolation", expected) in claims.attributes
     assert all(reason in log for reason in reasons)
     assert f"started with isolation {expected}" in log
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_root_without_user_namespaces_runs_the_server_as_nobody_and_ends_it(
+    probe_image_path: Path, number: signal.Signals, code: int
+) -> None:
+    with launched(probe_image_path, launcher=machine(*CHANGED_ROOT)) as running:
+        seen = running.call("look")
+        assert running.ready["isolation"] == "namespaces"
+        assert (seen["uid"], seen["groups"], seen["pid"]) == (65534, [], 1)
+        children = descendants(running.process.pid)
+        assert running.stop(number) == code
+        wait_until_gone(children)
+        # Not a word of a failure on the way.
+        assert "Error" not in running.stderr.read_text()
 
 
 @pytest.mark.parametrize("isolation", ["namespaces", "chroot"])

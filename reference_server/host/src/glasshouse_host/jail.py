@@ -91,20 +91,25 @@ def _enter_namespaces(order: Order) -> None:
     alive, keeper = os.pipe()
     child = os.fork()
     if child:
-        os.close(order.status)
         os.close(alive)
+        # The same user as its child: whoever has no capability may signal no other.
+        if is_root_of_host:
+            _become_nobody()
         _give_up_privileges()
+        _die_with_launcher(order.launcher)
+        os.close(order.status)
         _wait_for(child)
     os.close(keeper)
     syscalls.die_with_parent(signal.SIGKILL)
-    if select.select([alive], [], [], 0)[0]:
-        raise OSError(errno.ESRCH, "the launcher is gone")
     mounts.enter(order.root)
     syscalls.set_host_name("glasshouse")
     if is_root_of_host:
         _become_nobody()
     _give_up_privileges()
+    # A change of user forgets it.
     syscalls.die_with_parent(signal.SIGKILL)
+    if select.select([alive], [], [], 0)[0]:
+        raise OSError(errno.ESRCH, "the launcher is gone")
     _execute(order.server())
 
 
