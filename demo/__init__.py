@@ -7,4 +7,9 @@ its witnesses, the auditors and the servers are processes of their own, and the 
 
 from __future__ import annotations
 
+import os
+
+# onnxruntime, which the client's own prediction uses, looks at this when it is first imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 __all__: list[str] = []

@@ -84,13 +84,15 @@ def audit_all(assignment: Assignment, people: Sequence[Person], stage: Stage) ->
     Two of them work at the same time. Raises :class:`DemoError` if one cannot finish.
     """
     processes = Processes()
+    # Who has to install another Python first would otherwise keep everybody waiting at the end.
+    pairs = list(zip(people, _SURROUNDINGS, strict=True))
+    by_length = sorted(pairs, key=lambda pair: not pair[1].wants_other_python)
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         work = [
-            pool.submit(_audit, assignment, person, where, stage, processes)
-            for person, where in zip(people, _SURROUNDINGS, strict=True)
+            pool.submit(_audit, assignment, person, where, stage, processes) for person, where in by_length
         ]
         try:
-            return [each.result() for each in work]
+            return sorted((each.result() for each in work), key=lambda opinion: opinion.name)
         except BaseException:
             processes.end()
             pool.shutdown(cancel_futures=True)

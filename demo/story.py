@@ -78,7 +78,8 @@ def check_out(repository: Path, stage: Stage) -> Source:
     commit = head(repository)
     changed = changes(repository)
     if changed:
-        stage.tell(f"note: {len(changed)} changes that no commit has take no part, such as {changed[0]}")
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        stage.tell(f"note: what no commit has takes no part: {changed[0]}{more}")
     own = clone(repository, commit, stage.folder / "maintainer")
     version = next(iter(distribution_versions(own).values()))
     stage.tell(f"commit {commit.hex()}, version {version}")
@@ -91,8 +92,8 @@ def build_image(source: Source, stage: Stage) -> None:
     with stage.working("building enclave.efi: inputs by hash, unpacked, packed, measured"):
         measurements = build(source.clone, path, progress=progress_bars(shown=False))
     stage.tell(f"enclave.efi: {measurements.size / 1e6:.1f} MB, sha256 {measurements.sha256.hex()}")
-    for platform in sorted(measurements.reference_values.platforms):
-        stage.tell(f"reference values for {platform}")
+    for platform, alternatives in sorted(measurements.reference_values.platforms.items()):
+        stage.tell(f"reference values for {platform}: {', '.join(sorted(alternatives[0]))}")
 
 
 def publish(source: Source, people: People, log: LocalLog, stage: Stage) -> World:

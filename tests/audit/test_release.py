@@ -228,3 +228,13 @@ def test_what_the_command_lacks_is_named(
     position = arguments.index(missing)
     assert cli.main(arguments[:position] + arguments[position + 2 :]) == 2
     assert missing in capsys.readouterr().err
+
+
+def test_a_shallow_clone_has_all_that_its_own_commit_needs(
+    miniature: Miniature, log: LocalLog, tmp_path: Path
+) -> None:
+    miniature.commit("a second commit\n")
+    shallow = Miniature(tree=tmp_path / "shallow")
+    miniature.git("clone", "--quiet", "--depth", "1", miniature.tree.as_uri(), str(shallow.tree))
+    assert shallow.git("rev-parse", "--is-shallow-repository") == "true"
+    assert release_of(shallow, PEOPLE, log).release.source.commit.hex() == miniature.git("rev-parse", "HEAD")
