@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ import numpy.typing as npt
 import pytest
 
 from glasshouse import Connection, Outcome, SignedReceipt, errors, verify_receipt
+from glasshouse._receipts import check_receipt
 from glasshouse._tensors import TensorSpec, encode_inputs
-from glasshouse_attestations.receipt import tensors_digest
+from glasshouse_attestations.keys import SigningKey
+from glasshouse_attestations.model_id import ModelId
+from glasshouse_attestations.receipt import Receipt, Tensor, tensors_digest
 from support import models
+from support.chain import NOW
 from support.enclave_server import BOB
 from support.served import Served
 
@@ -273,3 +278,45 @@ def test_a_server_that_takes_too_long_is_a_deadline(client: Connection) -> None:
     image = np.zeros((10, 3, 224, 224), np.float32)
     with pytest.raises(errors.DeadlineError):
         client.predict("public/resnet18", image, timeout=0.001)
+
+
+@pytest.mark.parametrize("wrong", ["model", "nonce", "inputs", "outputs", "key", "envelope"])
+def test_a_receipt_for_anything_else_is_refused_by_the_client(wrong: str) -> None:
+    key, tensor = SigningKey.generate(), Tensor(name="x", datatype="INT8", shape=(1,), contents=b"\x01")
+    receipt = Receipt(
+        model_id=ModelId.parse("alice/m"),
+        model_sha256=bytes(32),
+        inputs_sha256=tensors_digest([tensor]),
+        outputs_sha256=tensors_digest([tensor]),
+        nonce=bytes(32),
+        time=NOW,
+    )
+    asked: dict[str, Any] = {
+        "receipt_key": key.private.public_key().public_bytes_raw(),
+        "model_id": "alice/m",
+        "nonce": bytes(32),
+        "inputs": [tensor],
+        "outputs": [tensor],
+    }
+    envelope = receipt.sign(key)
+    assert (
+        check_receipt(envelope, **asked) == check_receipt(envelope, **{**asked, "model_id": "m"}) == receipt
+    )
+    changed: dict[str, dict[str, Any]] = {
+        "model": {"model_id": "alice/n"},
+        "nonce": {"nonce": bytes(31) + b"\x01"},
+        "inputs": {"inputs": [replace(tensor, contents=b"\x02")]},
+        "outputs": {"outputs": [replace(tensor, datatype="UINT8")]},
+        "key": {"receipt_key": SigningKey.generate().private.public_key().public_bytes_raw()},
+        "envelope": {},
+    }
+    data = b"" if wrong == "envelope" else envelope
+    error = errors.MalformedError if wrong == "envelope" else errors.ReceiptError
+    with pytest.raises(error):
+        check_receipt(data, **{**asked, **changed[wrong]})
+
+
+def test_the_largest_request_limit_that_a_server_may_have_works(start: Callable[..., Served]) -> None:
+    served = start(models={"affine": models.affine()}, max_request_bytes=(1 << 31) - 1)
+    with served.connect() as client:
+        assert client.predict("public/affine", X).output[0].shape == (2, 3)

@@ -131,6 +131,26 @@ class TestStep1:
             lambda: verify(chain, chain.attestation(bundle=mixed.encode())),
         )
 
+    def test_a_promise_instead_of_a_proof_is_refused(self) -> None:
+        chain = Chain()
+        bundle = chain.bundle()
+        for promise in (chain.note(), b"c2sp.org/tlog-proof@v1\n\n" + chain.note(), b"will be logged"):
+            entries = tuple(replace(entry, proof=promise) for entry in bundle.entries)
+            promised = replace(bundle, entries=entries).encode()
+            with pytest.raises(errors.MalformedError) as caught:
+                verify(chain, chain.attestation(bundle=promised))
+            assert isinstance(caught.value.verdict, Verdict)
+            assert caught.value.verdict[Step.FORMATS].status is Status.FAIL
+
+    def test_envelopes_without_signatures_or_with_one_twice_are_refused(self) -> None:
+        chain = Chain()
+        good = Envelope.parse(chain.fixed[0])
+        for signatures in ((), good.signatures * 2):
+            odd = replace(good, signatures=signatures).encode()
+            refusal(
+                Step.FORMATS, errors.MalformedError, partial(verify_statements, chain, odd, *chain.fixed[1:])
+            )
+
 
 def verify_statements(chain: Chain, *statements: bytes, **others: Any) -> VerifiedServer:
     return verify(chain, chain.attestation(bundle=chain.bundle(list(statements)).encode()), **others)

@@ -52,6 +52,7 @@ __all__ = ["Connection", "Model", "Response"]
 _DEFAULT_TIMEOUT = 30.0
 # Room for names, shapes and framing around tensors that are as large as allowed.
 _OVERHEAD = 1 << 20
+_LARGEST_MESSAGE = (1 << 31) - 1
 _Answer = TypeVar("_Answer", bound=Message)
 
 
@@ -103,8 +104,8 @@ class Connection:
         self._channel = PinnedChannel(
             where,
             self._attested.certificate,
-            max_request_bytes=max(limit, rpc.MAX_CHUNK_SIZE) + _OVERHEAD,
-            max_response_bytes=limit + _OVERHEAD,
+            max_request_bytes=min(max(limit, rpc.MAX_CHUNK_SIZE) + _OVERHEAD, _LARGEST_MESSAGE),
+            max_response_bytes=min(limit + _OVERHEAD, _LARGEST_MESSAGE),
         )
         self._specs: dict[str, tuple[TensorSpec, ...]] = {}
         self._specs_lock = threading.Lock()
@@ -174,7 +175,7 @@ class Connection:
             raise refused(Refusal.REQUEST_TOO_LARGE.reason)
         answer = _expect(ModelInferResponse, self._call(rpc.MODEL_INFER, request, timeout))
         given = _decode_outputs(answer, tuple(outputs or ()))
-        signed = self._receipt(answer, nonce, encoded, given) if nonce is not None else None
+        signed = self._receipt(answer, model_id, nonce, encoded, given) if nonce is not None else None
         return Response(output=Outputs(given), receipt=signed)
 
     def delete_model(self, model_id: str, *, timeout: float | None = None) -> None:
@@ -236,12 +237,18 @@ class Connection:
             self._specs.pop(model_id, None)
 
     def _receipt(
-        self, answer: ModelInferResponse, nonce: bytes, inputs: Sequence[Tensor], outputs: Sequence[Output]
+        self,
+        answer: ModelInferResponse,
+        model_id: str,
+        nonce: bytes,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Output],
     ) -> SignedReceipt:
         envelope = answer.parameters[rpc.RECEIPT_PARAMETER].string_param.encode("utf-8")
         check_receipt(
             envelope,
             receipt_key=self._attested.attestation.receipt_public_key,
+            model_id=model_id,
             nonce=nonce,
             inputs=inputs,
             outputs=tuple(each.to_tensor() for each in outputs),

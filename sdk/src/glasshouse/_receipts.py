@@ -92,15 +92,19 @@ def check_receipt(
     envelope: bytes,
     *,
     receipt_key: bytes,
+    model_id: str,
     nonce: bytes,
     inputs: Sequence[Tensor],
     outputs: Sequence[Tensor],
 ) -> Receipt:
-    """Return the receipt if the key signed it for exactly this nonce and these tensors.
+    """Return the receipt if the key signed it for exactly this model, this nonce and these tensors.
 
+    ``model_id`` may be a bare name, of which the server chose the namespace.
     Raises ``MalformedError`` or :class:`ReceiptError`.
     """
     receipt = _verify_signature(envelope, receipt_key)
+    if model_id not in (str(receipt.model_id), receipt.model_id.name):
+        raise ReceiptError("the receipt is for another model")
     if receipt.nonce != nonce:
         raise ReceiptError("the receipt is for another nonce")
     if receipt.inputs_sha256 != tensors_digest(inputs):
