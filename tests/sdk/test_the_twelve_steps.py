@@ -464,6 +464,7 @@ class TestStep6:
             logged, logged.note(cosigned_by=()), policy=logged.policy(quorum="none", age=None)
         ).verdict
         assert verdict[Step.WITNESSES].status is Status.NOT_CHECKED
+        assert verdict[Step.FRESHNESS].status is Status.NOT_CHECKED
         assert verdict.outcome is Outcome.VERIFIED
         assert any("no witness" in item for item in verdict.unproven)
 

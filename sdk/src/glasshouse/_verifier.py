@@ -30,7 +30,7 @@ from ._log import (
     check_statements_included,
     parse_proofs,
 )
-from ._policy import Limits, Policy, ProductionPolicy, Trust
+from ._policy import DevelopmentPolicy, Limits, Policy, Trust
 from ._quote import verify_development_quote, verify_hardware_quote
 from ._statements import (
     Released,
@@ -225,7 +225,7 @@ def verify_transparency(
             proved("first contact")
         else:
             proved(f"continues the {check_continuity(known, checkpoint, bundle)} entries seen before")
-    _tell_memory(known, story)
+    _tell_memory(known, time, story)
     with story.step(Step.REVOCATION) as proved:
         revocations = effective_revocations(_with_remembered(statements, remembered), trust)
         check_not_revoked(release, revocations)
@@ -267,10 +267,12 @@ def verify_evidence(
 
 
 def verify_quote(evidence: Evidence, policy: Policy) -> Claims:
-    """Step 9: return what the platform signed, by the rules of the policy's own kind."""
-    if isinstance(policy, ProductionPolicy):
-        return verify_hardware_quote(evidence, platforms=policy.platforms)
-    return verify_development_quote(evidence, platforms=policy.platforms, launcher_keys=policy.launcher_keys)
+    """Step 9: return what the platform signed; only a development policy can lead beyond hardware."""
+    if isinstance(policy, DevelopmentPolicy):
+        return verify_development_quote(
+            evidence, platforms=policy.platforms, launcher_keys=policy.launcher_keys
+        )
+    return verify_hardware_quote(evidence, platforms=policy.platforms)
 
 
 def check_report_data(
@@ -352,7 +354,9 @@ def _tell_witnesses(trust: Trust, story: Story) -> None:
         story.unproven(f"that the {needed} witnesses needed are run by different people")
 
 
-def _tell_memory(known: bytes | None, story: Story) -> None:
+def _tell_memory(known: bytes | None, time: datetime | None, story: Story) -> None:
+    if known is None and time is None:
+        story.leave_out(Step.FRESHNESS, "without witnesses there is no age, and this is the first contact")
     if known is None:
         story.unproven("that the log continues what this client saw before: this is its first contact")
 
