@@ -6,13 +6,14 @@ import json
 import stat
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from glasshouse import GlasshouseError, Remembered, errors
 from glasshouse._memory import Memory
-from support.chain import Chain, sign
+from support.chain import Chain, cosigned_note, sign
 from support.served import Served
 
 
@@ -186,3 +187,29 @@ def test_a_failed_write_leaves_the_former_memory(tmp_path: Path, monkeypatch: py
             memory.remember(before, log_key=key, checkpoint=chain.note(), revocations=())
     assert memory.recall() == before
     assert {path.name for path in tmp_path.iterdir()} == {"lock", "memory.json"}
+
+
+def test_a_memory_that_cannot_be_written_does_not_hide_what_was_found(
+    start: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = start()
+    chain = served.chain
+    revoked = sign(chain.revocation().to_statement(), *chain.maintainers)
+    served.staple(chain.bundle([*chain.fixed, revoked]).encode())
+
+    def fail(*_: object, **__: object) -> None:
+        raise errors.MemoryUnusableError("the disk is full", hint="")
+
+    monkeypatch.setattr(Memory, "remember_revocations", fail)
+    with pytest.raises(errors.RevokedError) as caught:
+        served.connect()
+    assert "the disk is full" in str(caught.value.hint)
+    monkeypatch.setattr(Memory, "keep_evidence", fail)
+    forked = replace(chain.log.checkpoint(), root=bytes(32))
+    remembered = Remembered(
+        checkpoints={chain.log.signer.verifier_key.encode(): cosigned_note(forked, chain.log.signer, [])}
+    )
+    monkeypatch.setattr(Memory, "recall", lambda _: remembered)
+    with pytest.raises(errors.SplitViewError) as split:
+        served.connect()
+    assert "could not be saved" in str(split.value.hint)

@@ -23,7 +23,7 @@ from ._log import Remembered
 from ._memory import Memory
 from ._policy import Policy
 from ._verifier import Attestation, Channel, VerifiedServer, verify_attestation
-from .errors import RevokedError, SplitViewError
+from .errors import MemoryUnusableError, RevokedError, SplitViewError
 
 __all__ = ["Attested", "attest"]
 
@@ -93,9 +93,15 @@ def _verify(
         return verify_attestation(attestation, policy, channel=channel, remembered=remembered, now=now)
     except RevokedError as err:
         # The one thing worth keeping of a failure: the server must not be able to leave it out next time.
-        memory.remember_revocations(remembered, err.revocations)
+        try:
+            memory.remember_revocations(remembered, err.revocations)
+        except MemoryUnusableError as failure:
+            err.hint = f"this could not be remembered, so a server may hide it next time: {failure}"
         raise
     except SplitViewError as err:
-        kept = memory.keep_evidence(err)
-        err.hint = f"send {kept[0]} and {kept[1]} to the log's monitors: together they convict the log"
+        try:
+            kept = memory.keep_evidence(err)
+            err.hint = f"send {kept[0]} and {kept[1]} to the log's monitors: together they convict the log"
+        except MemoryUnusableError as failure:
+            err.hint = f"the two checkpoints that convict the log could not be saved: {failure}"
         raise
