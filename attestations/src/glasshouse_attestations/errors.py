@@ -31,6 +31,7 @@
     │       ├── PrivilegeError          the evidence was asked for by another privilege level
     │       ├── FreshnessError          the evidence's own time is too old or in the future
     │       ├── PcrError                the PCR selection or digest is not what was asked for
+    │       ├── OverrideRegisterError   something from outside the image was measured into its boot
     │       └── EventLogError           an event log does not replay to the registers
     └── UnavailableError            could not be checked
         └── PlatformNotSupportedError   this version cannot verify evidence of this platform
@@ -162,6 +163,10 @@ class FreshnessError(PlatformError):
 
 class PcrError(PlatformError):
     """The PCR selection, or the digest over it, is not what was asked for."""
+
+
+class OverrideRegisterError(PlatformError):
+    """A register that an image booted as it is leaves zero is not: something from outside was measured."""
 
 
 class EventLogError(PlatformError):
