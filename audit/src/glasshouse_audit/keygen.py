@@ -13,7 +13,7 @@ from .errors import KeyFileError
 
 __all__ = ["PASSWORD_VARIABLE", "generate", "load", "new_password", "read_password"]
 
-PASSWORD_VARIABLE = "GLASSHOUSE_KEY_PASSWORD"  # noqa: S105 - the variable's name, not a password
+PASSWORD_VARIABLE = "GLASSHOUSE_KEY_PASSWORD"
 _MAX_FILE_SIZE = 4096
 
 

@@ -76,7 +76,14 @@ class Report:
         if self.verdict is not None:
             lines += [f"warning: {each}" for each in self.verdict.warnings]
             lines += [f"not proven: {each}" for each in self.verdict.unproven]
-        return "\n".join([*(line.rstrip() for line in lines), _OUTCOMES[self.exit_code]])
+        return "\n".join([*(line.rstrip() for line in lines), self._last_line()])
+
+    def _last_line(self) -> str:
+        # What was left out is said in the same breath, so that nobody takes it for checked.
+        left_out = [each.name for each in self.checks if each.status is Status.NOT_CHECKED]
+        if self.exit_code or not left_out:
+            return _OUTCOMES[self.exit_code]
+        return f"{_OUTCOMES[0]}; not checked: {', '.join(left_out)}"
 
 
 class Writing:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
-from glasshouse import Policy, Remembered, Step, Verdict, verify_bundle
+from glasshouse import Policy, Remembered, Status, Step, Verdict, verify_bundle
 from glasshouse_attestations import dsse
 from glasshouse_attestations.audit import Audit
 from glasshouse_attestations.bundle import Bundle, LoggedStatement
@@ -31,9 +32,18 @@ __all__ = ["check_image", "verify_publication", "verify_release"]
 
 
 def verify_publication(
-    publication: Publication, policy: Policy, *, now: datetime, image: bytes | None = None
+    publication: Publication,
+    policy: Policy,
+    *,
+    now: datetime,
+    image: bytes | None = None,
+    is_candidate: bool = False,
 ) -> Report:
-    """Return how every check of a release ended; ``image`` is checked too, if it is given."""
+    """Return how every check of a release ended; ``image`` is checked too, if it is given.
+
+    Nobody can have audited a candidate, which was not in the log until now: with ``is_candidate`` audits are
+    not asked for, and the report says that they were not checked.
+    """
     writing = Writing()
     release = None
     with writing.check("release statement") as shown:
@@ -48,7 +58,7 @@ def verify_publication(
     with writing.check("bundle") as shown:
         check_bundle(publication)
         shown("has the release and its audits, and nothing else")
-    verdict = _check_as_client(writing, publication, policy, now)
+    verdict = _check_as_client(writing, publication, policy, now, is_candidate=is_candidate)
     if image is None:
         writing.leave_out("image", "no image was given")
     elif release is not None:
@@ -153,23 +163,43 @@ def _check_files(writing: Writing, publication: Publication, policy: Policy, rel
 
 
 def _check_as_client(
-    writing: Writing, publication: Publication, policy: Policy, now: datetime
+    writing: Writing, publication: Publication, policy: Policy, now: datetime, *, is_candidate: bool
 ) -> Verdict | None:
     """Write down how a client ends, and steps 1 to 8 as it takes them."""
+    trusting = _unaudited(policy) if is_candidate else policy
     verdict: Verdict | None = None
     with writing.check("client") as shown:
         try:
-            verdict = verify_bundle(publication.bundle, policy, remembered=Remembered(), now=now).verdict
+            verdict = verify_bundle(publication.bundle, trusting, remembered=Remembered(), now=now).verdict
         except GlasshouseError as err:
             verdict = getattr(err, "verdict", None)
             raise
-        shown("trusts the release")
+        shown("would trust the release once it is audited" if is_candidate else "trusts the release")
     if verdict is not None:
+        verdict = _of_candidate(verdict, policy) if is_candidate else verdict
         for step in tuple(Step)[: Step.REVOCATION.number]:
             result = verdict[step]
-            name = f"client, step {step.number}: {step.title}"
-            writing.add(Check(name=name, status=result.status, detail=result.detail or "not reached"))
+            name, detail = f"client, step {step.number}: {step.title}", result.detail or "not reached"
+            writing.add(Check(name=name, status=result.status, detail=detail))
     return verdict
+
+
+def _of_candidate(verdict: Verdict, policy: Policy) -> Verdict:
+    """Return a verdict under :func:`_unaudited` in the words of the policy, which asks for audits."""
+    reason = f"nobody can have audited it yet, and the policy requires {policy.trust.auditors.required}"
+    steps = tuple(
+        replace(result, detail=reason)
+        if result.step is Step.AUDITS and result.status is Status.NOT_CHECKED
+        else result
+        for result in verdict.steps
+    )
+    unproven = tuple(each for each in verdict.unproven if "the policy requires no audit" not in each)
+    return replace(verdict, steps=steps, unproven=(*unproven, "that others build this image from its source"))
+
+
+def _unaudited(policy: Policy) -> Policy:
+    auditors = replace(policy.trust.auditors, required=0)
+    return replace(policy, trust=replace(policy.trust, auditors=auditors))
 
 
 def _statements(publication: Publication) -> Iterator[tuple[str, LoggedStatement]]:
