@@ -1,0 +1,30 @@
+"""TPM 2.0: a quote that an attestation key of a trusted authority signed over boot measurements.
+
+It proves which boot chain the registers record, to whoever trusts the TPM: a chip of a known maker, the
+vTPM of a cloud, or that of the launcher that the policy names. It proves nothing about confidentiality:
+whoever operates the machine can read its memory unless another technology prevents that.
+
+    >>> from glasshouse_attestations import tpm
+    >>> policy = tpm.Policy(root_sha256=frozenset({tpm.GOOGLE_ROOT_SHA256}))
+    >>> sorted(policy.selection)
+    [4, 8, 11, 12, 13]
+
+Specifications: TCG TPM 2.0 Library (Parts 1 to 3), TCG PC Client Platform Firmware Profile for event logs,
+TCG EK Credential Profile for certificates.
+"""
+
+from .policy import AZURE_ROOT_SHA256, GOOGLE_ROOT_SHA256, OVERRIDE_REGISTERS, UKI_REGISTERS, Policy
+from .structures import HashAlgorithm
+from .verify import PLATFORM, UNPROVEN, verify
+
+__all__ = [
+    "AZURE_ROOT_SHA256",
+    "GOOGLE_ROOT_SHA256",
+    "OVERRIDE_REGISTERS",
+    "PLATFORM",
+    "UKI_REGISTERS",
+    "UNPROVEN",
+    "HashAlgorithm",
+    "Policy",
+    "verify",
+]
