@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -165,11 +166,17 @@ def _check_link(
             f"the certificate of {_name(certificate)} is signed with another algorithm"
         )
     try:
-        certificate.verify_directly_issued_by(issuer)
+        _verify_signature(certificate, issuer)
     except (InvalidSignature, ValueError, TypeError) as err:
         raise CertificateChainError(
             f"the certificate of {_name(certificate)} is not signed by {_name(issuer)}"
         ) from err
+
+
+@lru_cache(maxsize=256)
+def _verify_signature(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
+    # Only success is remembered, by the exact bytes of both; nothing about it depends on the moment.
+    certificate.verify_directly_issued_by(issuer)
 
 
 def _fits(certificate: x509.Certificate, issuer: x509.Certificate, algorithm: Algorithm) -> bool:
