@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from glasshouse_attestations.errors import MalformedError
-from glasshouse_audit import keygen
+from glasshouse_attestations.keys import PublicKey
+from glasshouse_audit import cli, keygen
 from glasshouse_audit.errors import KeyFileError
 
 
@@ -83,3 +85,40 @@ def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
     with pytest.raises(MalformedError):
         keygen.load(tmp_path / "key.pem")
+
+
+def test_the_command_prints_the_key_as_policies_list_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["keygen", str(tmp_path / "maintainer")]) == 0
+    printed = PublicKey.parse(capsys.readouterr().out.strip())
+    assert keygen.load(tmp_path / "maintainer.pem").public_key == printed
+
+
+def test_the_command_encrypts_under_a_password_from_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "password").write_text("correct horse\n")
+    options = ["--encrypt", "--password-file", str(tmp_path / "password"), "--json"]
+    assert cli.main(["keygen", str(tmp_path / "auditor.pem"), *options]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "glasshouse/key/v1"
+    assert b"ENCRYPTED" in (tmp_path / "auditor.pem").read_bytes()
+    key = keygen.load(tmp_path / "auditor.pem", password_file=tmp_path / "password")
+    assert (key.public_key.encode(), key.public_key.key_id) == (document["publicKey"], document["keyId"])
+
+
+def test_the_command_refuses_to_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["keygen", str(tmp_path / "key")]) == 0
+    before = (tmp_path / "key.pem").read_bytes()
+    assert cli.main(["keygen", str(tmp_path / "key")]) == 2
+    assert "never overwritten" in capsys.readouterr().err
+    assert (tmp_path / "key.pem").read_bytes() == before
+
+
+def test_a_password_that_is_not_confirmed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(["correct horse", "correct house"])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("getpass.getpass", lambda *_, **__: next(answers))
+    with pytest.raises(KeyFileError, match="differ"):
+        keygen.new_password(tmp_path / "key.pem")
