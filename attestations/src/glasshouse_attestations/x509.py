@@ -43,6 +43,16 @@ _MAX_CERTIFICATE = 16 << 10
 _MAX_REVOCATION_LIST = 1 << 20
 _PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
 
+# What the library raises for bytes that are no certificate: not all of it is a ValueError.
+_UNREADABLE = (
+    TypeError,
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
 # Extensions whose meaning is enforced below; any other critical one refuses the certificate (RFC 5280, 4.2).
 _UNDERSTOOD = frozenset({ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE})
 
@@ -85,12 +95,19 @@ def load_certificate(der: bytes) -> x509.Certificate:
         raise MalformedError(f"a certificate has at most {_MAX_CERTIFICATE} bytes")
     try:
         certificate = x509.load_der_x509_certificate(der)
-        certificate.extensions  # noqa: B018 - parsed lazily, and malformed ones must fail here
-    except (ValueError, UnsupportedAlgorithm) as err:
+        _read_every_field(certificate)
+    except _UNREADABLE as err:
         raise MalformedError("a certificate does not parse") from err
     if certificate.public_bytes(serialization.Encoding.DER) != der:
         raise MalformedError("a certificate is followed by other bytes")
     return certificate
+
+
+def _read_every_field(certificate: x509.Certificate) -> None:
+    # They are parsed when first read, and a malformed one must be refused here rather than there.
+    _ = certificate.extensions, certificate.subject, certificate.issuer, certificate.public_key()
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    _ = certificate.signature_hash_algorithm
 
 
 def load_pem_chain(pem: bytes, *, max_certificates: int) -> tuple[x509.Certificate, ...]:
@@ -210,7 +227,8 @@ def load_revocation_list(der: bytes) -> x509.CertificateRevocationList:
         raise MalformedError(f"a revocation list has at most {_MAX_REVOCATION_LIST} bytes")
     try:
         revoked = x509.load_der_x509_crl(der)
-    except (ValueError, UnsupportedAlgorithm) as err:
+        _ = revoked.issuer, revoked.extensions, revoked.last_update_utc, revoked.next_update_utc
+    except _UNREADABLE as err:
         raise MalformedError("a revocation list does not parse") from err
     if revoked.public_bytes(serialization.Encoding.DER) != der:
         raise MalformedError("a revocation list is followed by other bytes")
