@@ -25,6 +25,7 @@ _SPEC_ID = b"Spec ID Event03\0"  # TCG_EfiSpecIDEvent (10.4.5.1)
 _STARTUP_LOCALITY = b"StartupLocality\0"  # TCG_EfiStartupLocalityEvent (10.4.5.3)
 _LOCALITIES = (0, 3, 4)
 _SHA1_SIZE = 20
+_DYNAMIC_REGISTERS = range(17, 23)  # they start with ones in every bit (PC Client Platform TPM Profile, 4.6)
 
 # Types whose digest is by definition the hash of the event's own data (10.4.1 and 10.4.2).
 _HASHED_TYPES = frozenset(
@@ -35,7 +36,6 @@ _HASHED_TYPES = frozenset(
         0x80000001,  # EV_EFI_VARIABLE_DRIVER_CONFIG
         0x80000006,  # EV_EFI_GPT_EVENT
         0x80000007,  # EV_EFI_ACTION
-        0x800000E0,  # EV_EFI_VARIABLE_AUTHORITY
     }
 )
 
@@ -138,19 +138,21 @@ def _read_digest(reader: _Reader, sizes: Mapping[int, int]) -> tuple[int, bytes]
 
 
 def replay(events: tuple[Event, ...], *, bank: HashAlgorithm) -> Mapping[int, bytes]:
-    """Return the values that the events leave in the registers they extend (Part 1, 17.2).
+    """Return the values that the events leave in all 24 registers (Part 1, 17.2).
 
-    Register 0 begins with the locality from which the TPM was started, if the log names it; the others with
-    zeros. Registers that no event extends are not in the result.
+    Register 0 begins with the locality from which the TPM was started, if the log names it; 17 to 22 begin
+    with ones and the others with zeros.
     """
-    values: dict[int, bytes] = {}
-    start = _startup_locality(events)
+    values = {index: _initial(index, bank) for index in range(_REGISTER_COUNT)}
+    values[0] = bytes(bank.size - 1) + bytes([_startup_locality(events)])
     for event in events:
-        if event.event_type == _NO_ACTION:
-            continue
-        initial = bytes(bank.size - 1) + bytes([start if event.register == 0 else 0])
-        values[event.register] = bank.digest(values.get(event.register, initial) + event.digest)
+        if event.event_type != _NO_ACTION:
+            values[event.register] = bank.digest(values[event.register] + event.digest)
     return values
+
+
+def _initial(register: int, bank: HashAlgorithm) -> bytes:
+    return (b"\xff" if register in _DYNAMIC_REGISTERS else b"\0") * bank.size
 
 
 def _startup_locality(events: tuple[Event, ...]) -> int:
@@ -167,16 +169,23 @@ def _startup_locality(events: tuple[Event, ...]) -> int:
     return locality[0]
 
 
-def verified_events(log: bytes, values: Mapping[int, bytes], *, bank: HashAlgorithm) -> tuple[Event, ...]:
+def verified_events(
+    log: bytes,
+    values: Mapping[int, bytes],
+    *,
+    bank: HashAlgorithm,
+    unlogged: frozenset[int] = frozenset(),
+) -> tuple[Event, ...]:
     """Return the events behind the quoted ``values``: replaying them gives exactly these.
 
-    Events of registers that were not quoted are left out, since nothing binds them, and so are those that
-    extend nothing. Raises :class:`EventLogError` if a register does not come out, or holds something that the
-    log says nothing of.
+    Events of registers that were not quoted are left out, since nothing binds them, and so are those of the
+    ``unlogged`` and those that extend nothing. Raises :class:`EventLogError` if a register does not come out,
+    also where it holds something of which the log says nothing.
     """
     events = parse(log, bank=bank)
     replayed = replay(events, bank=bank)
-    for register, value in values.items():
-        if replayed.get(register, bytes(bank.size)) != value:
+    bound = values.keys() - unlogged
+    for register in sorted(bound):
+        if replayed[register] != values[register]:
             raise EventLogError(f"the event log does not replay to register {register}")
-    return tuple(event for event in events if event.register in values and event.event_type != _NO_ACTION)
+    return tuple(event for event in events if event.register in bound and event.event_type != _NO_ACTION)

@@ -36,7 +36,8 @@ class Policy:
     over exactly the registers ``selection`` of ``bank``, and those in ``zero`` hold nothing. The certificate
     vouches for the key's attributes; ``require_ak_public`` asks to see them too. ``google_projects``, if
     there are any, are the Google Cloud projects whose instances are accepted. Clock and counters are shown
-    in the claims, and limited only where a limit is set.
+    in the claims, and limited only where a limit is set. ``unlogged_registers`` are those that a given event
+    log need not explain, such as 10 where the kernel's IMA measures files.
     """
 
     root_sha256: frozenset[bytes]
@@ -46,6 +47,7 @@ class Policy:
     google_projects: frozenset[str] = frozenset()
     require_ak_public: bool = False
     require_event_log: bool = False
+    unlogged_registers: frozenset[int] = frozenset()
     require_safe_clock: bool = False
     maximum_clock_ms: int | None = None
     maximum_reset_count: int | None = None
@@ -78,6 +80,7 @@ class Policy:
             "selection": [*sorted(self.selection)],
             "zero": [*sorted(self.zero)],
             "google_projects": [*sorted(self.google_projects)],
+            "unlogged_registers": [*sorted(self.unlogged_registers)],
         }
         for field in fields(self):
             value = getattr(self, field.name)
@@ -131,6 +134,7 @@ _PARSERS = {
     "google_projects": _parse_projects,
     "require_ak_public": _parse_flag,
     "require_event_log": _parse_flag,
+    "unlogged_registers": _parse_registers,
     "require_safe_clock": _parse_flag,
     "maximum_clock_ms": _parse_limit,
     "maximum_reset_count": _parse_limit,

@@ -139,7 +139,8 @@ def _check_event_log(log: bytes | None, values: Mapping[int, bytes], policy: Pol
         if policy.require_event_log:
             raise UnavailableError("the policy asks for an event log, and the evidence has none")
         return Check(name="event log", outcome=Outcome.NOT_APPLICABLE, detail="none given", source=source)
-    events = event_log.verified_events(log, values, bank=policy.bank)
+    unlogged = policy.unlogged_registers
+    events = event_log.verified_events(log, values, bank=policy.bank, unlogged=unlogged)
     return _passed("event log", f"{len(events)} events replay to the registers", source)
 
 
