@@ -6,11 +6,14 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
+import pytest
+from google.protobuf import json_format
+
 from glasshouse_attestations.reference_values import ReferenceValues
 from glasshouse_attestations.release import Release, Source
 from glasshouse_attestations.statement import Statement
 from glasshouse_audit.locks import LockedDeb, LockedWheel
-from glasshouse_audit.provenance import PREDICATE_TYPE, provenance
+from glasshouse_audit.provenance import BUILD_TYPE, BUILDER_ID, PREDICATE_TYPE, provenance
 
 RELEASE = Release(
     image_sha256=b"\1" * 32,
@@ -81,3 +84,16 @@ def test_every_input_is_a_dependency_with_its_digest() -> None:
 def test_what_was_made_beside_the_image_is_a_byproduct() -> None:
     names = [each["name"] for each in predicate()["runDetails"]["byproducts"]]
     assert names == ["measurements.json", "sbom.cdx.json"]
+
+
+def test_in_toto_reads_it_as_slsa_provenance() -> None:
+    messages = pytest.importorskip(
+        "in_toto_attestation.predicates.provenance.v1.provenance_pb2",
+        reason="in-toto-attestation is not installed",
+    )
+    # Unknown fields are an error of the parser's.
+    read = json_format.ParseDict(predicate(), messages.Provenance())
+    assert read.build_definition.build_type == BUILD_TYPE
+    assert read.run_details.builder.id == BUILDER_ID
+    assert len(read.build_definition.resolved_dependencies) == 5
+    assert [each.name for each in read.run_details.byproducts] == ["measurements.json", "sbom.cdx.json"]

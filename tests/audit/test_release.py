@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -238,3 +239,14 @@ def test_a_shallow_clone_has_all_that_its_own_commit_needs(
     miniature.git("clone", "--quiet", "--depth", "1", miniature.tree.as_uri(), str(shallow.tree))
     assert shallow.git("rev-parse", "--is-shallow-repository") == "true"
     assert release_of(shallow, PEOPLE, log).release.source.commit.hex() == miniature.git("rev-parse", "HEAD")
+
+
+def test_a_log_that_does_not_answer_leaves_nothing_behind(
+    arguments: list[str], miniature: Miniature, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    assert cli.main([*arguments, "--log", f"http://127.0.0.1:{port}"]) == 2
+    assert "no answer from the log" in capsys.readouterr().err
+    assert not (miniature.tree / "attestations" / "releases").exists()
+    assert not (miniature.tree / "dist").exists()
