@@ -1,4 +1,4 @@
-"""Reports of real machines: each verifies against AMD's pinned roots, or is refused for what is wrong with it."""
+"""Reports of real machines: each verifies against AMD's pinned roots, or is refused for what is wrong."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntFlag
 
 from ..claims import Check, Outcome
@@ -33,11 +34,12 @@ def appraise(report: Report, key: EndorsementKey, policy: Policy) -> tuple[Check
 
     Raises the subclass of :class:`PlatformError` that names the first question with another answer.
     """
+    found = tcbs(report, key.product)
     return (
         _check_chip(report, key, policy),
-        *_check_tcbs(report, key.product, policy),
-        _check_tcb_order(report, key.product),
-        _check_microcode(report, key.product, policy),
+        *_check_tcbs(found, policy.minimum_tcb.get(key.product)),
+        _check_tcb_order(report, found),
+        _check_microcode(report, found, policy),
         _check_firmware(report, policy),
         _check_committed(report, policy),
         _check_debug(report),
@@ -83,11 +85,9 @@ def _check_chip(report: Report, key: EndorsementKey, policy: Policy) -> Check:
     return Check(name=name, outcome=Outcome.PASSED, source=source)
 
 
-def _check_tcbs(report: Report, product: Product, policy: Policy) -> tuple[Check, ...]:
+def _check_tcbs(found: Mapping[str, Tcb], floor: Tcb | None) -> tuple[Check, ...]:
     """No component of any of the four TCBs is below the product's floor."""
-    return tuple(
-        _check_tcb(name, tcb, policy.minimum_tcb.get(product)) for name, tcb in tcbs(report, product).items()
-    )
+    return tuple(_check_tcb(name, tcb, floor) for name, tcb in found.items())
 
 
 def _check_tcb(name: str, tcb: Tcb, floor: Tcb | None) -> Check:
@@ -102,9 +102,8 @@ def _check_tcb(name: str, tcb: Tcb, floor: Tcb | None) -> Check:
     return Check(name=f"{name} TCB", outcome=Outcome.PASSED, detail=str(tcb), source=source)
 
 
-def _check_tcb_order(report: Report, product: Product) -> Check:
+def _check_tcb_order(report: Report, found: Mapping[str, Tcb]) -> Check:
     """What is reported is committed, and what is committed runs: no other order is possible."""
-    found = tcbs(report, product)
     if found["committed"].below(found["reported"]) or found["current"].below(found["committed"]):
         raise TcbFloorError("the TCBs are not in the order reported, committed, current")
     if report.current_firmware < report.committed_firmware:
@@ -112,7 +111,7 @@ def _check_tcb_order(report: Report, product: Product) -> Check:
     return Check(name="order of TCBs", outcome=Outcome.PASSED, source=f"{_ABI}, 3.3 (provisional firmware)")
 
 
-def _check_microcode(report: Report, product: Product, policy: Policy) -> Check:
+def _check_microcode(report: Report, found: Mapping[str, Tcb], policy: Policy) -> Check:
     """The microcode's loader is one that only loads AMD's patches."""
     name, source = "microcode", "AMD-SB-3019 and AMD-SB-7033 (CVE-2024-56161)"
     if not policy.minimum_microcode:
@@ -124,7 +123,7 @@ def _check_microcode(report: Report, product: Product, policy: Policy) -> Check:
         raise TcbFloorError(
             f"the policy has no floor for the microcode of processor {report.processor.encode()}"
         )
-    for which, tcb in tcbs(report, product).items():
+    for which, tcb in found.items():
         if tcb.microcode < floor:
             raise TcbFloorError(f"the {which} microcode {tcb.microcode} is below the floor {floor}")
     return Check(name=name, outcome=Outcome.PASSED, detail=f"at least {floor}", source=source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -44,6 +45,12 @@ _UNPROVEN_VLEK = ("on which chip the guest runs: one VLEK serves a provider's wh
 
 _ABI = "SEV-SNP Firmware ABI, 56860"
 _KDS = "VCEK Certificate and KDS Interface, 57230"
+
+# Taking a certificate apart is pure and always the same; whether it is valid, signed and the report's own is
+# checked anew each time.
+_read_key = lru_cache(maxsize=64)(EndorsementKey.parse)
+_read_authority = lru_cache(maxsize=16)(load_certificate)
+
 _NAMES = frozenset({"vcek", "vlek", "ask", "ark", "crl"})
 _TABLE = "certificate-table"
 
@@ -67,7 +74,7 @@ def verify(evidence: Evidence, *, policy: Policy, now: datetime) -> Claims:
     # 3. Report and certificate speak of one product, which the policy accepts.
     product = _check_product(report, key, policy)
     # 4. The product's pinned root vouches for the intermediate, and 5. has not withdrawn it.
-    ask, ark = load_certificate(endorsements.need("ask")), load_certificate(endorsements.need("ark"))
+    ask, ark = _read_authority(endorsements.need("ask")), _read_authority(endorsements.need("ark"))
     roots = _roots(product, policy)
     verify_authorities(ask, ark, product=product, kind=kind, root_sha256=roots, now=now)
     revocation = _check_revocation(ask, ark, endorsements, policy, now)
@@ -137,7 +144,7 @@ def _check_signer(report: Report, policy: Policy) -> Kind:
 
 def _parse_key(der: bytes, kind: Kind) -> EndorsementKey:
     """Step 2: the certificate is one of that kind of key."""
-    key = EndorsementKey.parse(der)
+    key = _read_key(der)
     if key.kind is not kind:
         raise KeyBindingError(
             f"a {kind.value} signed the report, the certificate is that of a {key.kind.value}"
