@@ -203,3 +203,35 @@ def rsassa(signature: bytes) -> bytes:
 def azure_values(listed: bytes) -> dict[int, bytes]:
     """Return the registers of ``pcrs_sha256.json`` among the normalised captures."""
     return {index: bytes.fromhex(value) for index, value in enumerate(json.loads(listed))}
+
+
+_DIGEST_SIZES = ((SHA1, 20), (SHA256, 32))
+
+
+def event_log(events: list[tuple[int, int, bytes]]) -> bytes:
+    """Return a crypto-agile log of events, each a register, a type and the data that is hashed."""
+    return log_header() + b"".join(log_event(*event) for event in events)
+
+
+def log_header() -> bytes:
+    algorithms = b"".join(struct.pack("<HH", *each) for each in _DIGEST_SIZES)
+    spec_id = (
+        b"Spec ID Event03\0" + struct.pack("<IBBBBI", 0, 0, 2, 0, 2, len(_DIGEST_SIZES)) + algorithms + b"\0"
+    )
+    return struct.pack("<II20xI", 0, 3, len(spec_id)) + spec_id
+
+
+def log_event(register: int, event_type: int, data: bytes, *, measured: bytes | None = None) -> bytes:
+    """Return TCG_PCR_EVENT2; what was ``measured`` is the data unless something else is given."""
+    content = data if measured is None else measured
+    digests = struct.pack("<H", SHA1) + hashlib.sha1(content).digest()  # noqa: S324 - the log has such a bank
+    digests += struct.pack("<H", SHA256) + hashlib.sha256(content).digest()
+    return struct.pack("<III", register, event_type, 2) + digests + struct.pack("<I", len(data)) + data
+
+
+def extended(*contents: bytes, initial: bytes = bytes(32)) -> bytes:
+    """Return the SHA-256 register that extends by the hashes of ``contents`` leave."""
+    value = initial
+    for content in contents:
+        value = hashlib.sha256(value + hashlib.sha256(content).digest()).digest()
+    return value
