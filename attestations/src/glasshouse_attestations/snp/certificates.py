@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
+from cryptography.x509.oid import ExtensionOID
 
 from ..document import format_time
 from ..errors import (
@@ -25,12 +25,26 @@ from ..errors import (
     ProductError,
     RevocationListError,
 )
-from ..x509 import Algorithm, check_not_revoked, verify_chain, verify_revocation_list
+from ..x509 import (
+    Algorithm,
+    check_not_revoked,
+    load_certificate,
+    load_revocation_list,
+    verify_chain,
+    verify_revocation_list,
+)
 from .der import Certificate, Reader
 from .product import ROOT_SHA256, Product
 from .tcb import Tcb
 
-__all__ = ["EndorsementKey", "Kind", "verify_authorities", "verify_leaf", "verify_not_revoked"]
+__all__ = [
+    "EndorsementKey",
+    "Kind",
+    "load_authority",
+    "verify_authorities",
+    "verify_leaf",
+    "verify_not_revoked",
+]
 
 _EXTENSION = "1.3.6.1.4.1.3704.1."
 _STRUCT_VERSION, _PRODUCT_NAME, _HWID, _CSP_ID = (_EXTENSION + arc for arc in ("1", "2", "4", "5"))
@@ -125,6 +139,14 @@ class EndorsementKey:
         return key
 
 
+def load_authority(der: bytes) -> x509.Certificate:
+    """Return the certificate of a root or an intermediate, which unlike a leaf's has a serial number."""
+    # Read strictly first: the library warns of some malformed certificates, and reads them nevertheless.
+    if Certificate.parse(der).serial_number == 0:
+        raise MalformedError("the certificate of an authority has no serial number")
+    return load_certificate(der)
+
+
 def verify_authorities(
     ask: x509.Certificate,
     ark: x509.Certificate,
@@ -149,9 +171,7 @@ def verify_authorities(
     _check_may_sign_certificates(ask)
 
 
-def verify_not_revoked(
-    ask: x509.Certificate, ark: x509.Certificate, revoked: x509.CertificateRevocationList, *, now: datetime
-) -> None:
+def verify_not_revoked(ask: x509.Certificate, ark: x509.Certificate, crl: bytes, *, now: datetime) -> None:
     """Return if the list is the root's own, current at ``now``, and names neither certificate.
 
     Raises :class:`RevocationListError` or :class:`CertificateRevokedError`. The list cannot name a leaf,
@@ -160,8 +180,7 @@ def verify_not_revoked(
     usage = ark.extensions.get_extension_for_class(x509.KeyUsage).value
     if not usage.crl_sign:
         raise RevocationListError("the root may not sign revocation lists")
-    if revoked.signature_algorithm_oid != SignatureAlgorithmOID.RSASSA_PSS:
-        raise RevocationListError("the revocation list is signed with another algorithm")
+    revoked = _load_revocation_list(crl)
     if any(extension.critical for extension in revoked.extensions) or _is_delta(revoked):
         raise RevocationListError("the revocation list is limited in a way that is not understood")
     verify_revocation_list(revoked, issuer=ark, now=now)
@@ -204,6 +223,20 @@ def _check_may_sign_certificates(ask: x509.Certificate) -> None:
         raise CertificateChainError("the intermediate lacks basic constraints or key usage") from err
     if not constraints.ca or not usage.key_cert_sign:
         raise CertificateChainError("the intermediate is not a certificate authority")
+
+
+def _load_revocation_list(der: bytes) -> x509.CertificateRevocationList:
+    # What the signature does not cover is read strictly here: the library ignores, among others, how many
+    # bits of a signature are said to be unused, so that one list would have many encodings.
+    outermost = Reader(der)
+    outer = outermost.sequence()
+    outermost.end()
+    outer.sequence()
+    if outer.sequence_raw() not in _ALGORITHMS:
+        raise RevocationListError("the revocation list is signed with another algorithm")
+    outer.bit_string()
+    outer.end()
+    return load_revocation_list(der)
 
 
 def _is_delta(revoked: x509.CertificateRevocationList) -> bool:

@@ -79,6 +79,10 @@ class Reader:
         """Take a SEQUENCE for reading."""
         return self.nested(_SEQUENCE)
 
+    def sequence_raw(self) -> bytes:
+        """Take a SEQUENCE whole, with its tag and length."""
+        return self.raw(_SEQUENCE)
+
     def integer(self) -> int:
         """Take an INTEGER that is not negative."""
         content = self.content(_INTEGER)
@@ -145,6 +149,7 @@ class Certificate:
     to_be_signed: bytes
     algorithm: bytes
     signature: bytes
+    serial_number: int
     issuer: bytes
     subject: bytes
     not_before: datetime
@@ -161,8 +166,8 @@ class Certificate:
         outermost = Reader(data)
         outer = outermost.sequence()
         outermost.end()
-        to_be_signed = outer.raw(_SEQUENCE)
-        algorithm = outer.raw(_SEQUENCE)
+        to_be_signed = outer.sequence_raw()
+        algorithm = outer.sequence_raw()
         signature = outer.bit_string()
         outer.end()
         return _parse_to_be_signed(to_be_signed, algorithm, signature)
@@ -184,15 +189,15 @@ def _parse_to_be_signed(to_be_signed: bytes, algorithm: bytes, signature: bytes)
     if version.integer() != 2:
         raise MalformedError("a certificate is not of version 3")
     version.end()
-    fields.integer()  # The serial number: 0 in every VCEK and VLEK, so it identifies nothing.
-    if fields.raw(_SEQUENCE) != algorithm:
+    serial_number = fields.integer()
+    if fields.sequence_raw() != algorithm:
         raise MalformedError("a certificate names two signature algorithms")
-    issuer = fields.raw(_SEQUENCE)
+    issuer = fields.sequence_raw()
     validity = fields.sequence()
     not_before, not_after = validity.time(), validity.time()
     validity.end()
-    subject = fields.raw(_SEQUENCE)
-    public_key = fields.raw(_SEQUENCE)
+    subject = fields.sequence_raw()
+    public_key = fields.sequence_raw()
     wrapper = fields.nested(_EXPLICIT_3)
     extensions, critical = _parse_extensions(wrapper.sequence())
     wrapper.end()
@@ -201,6 +206,7 @@ def _parse_to_be_signed(to_be_signed: bytes, algorithm: bytes, signature: bytes)
         to_be_signed=to_be_signed,
         algorithm=algorithm,
         signature=signature,
+        serial_number=serial_number,
         issuer=issuer,
         subject=subject,
         not_before=not_before,

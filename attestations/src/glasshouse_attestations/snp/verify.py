@@ -23,10 +23,16 @@ from ..errors import (
     UnavailableError,
 )
 from ..evidence import Evidence
-from ..x509 import load_certificate, load_revocation_list
 from .appraisal import appraise, tcbs
 from .certificate_table import parse_certificate_table
-from .certificates import EndorsementKey, Kind, verify_authorities, verify_leaf, verify_not_revoked
+from .certificates import (
+    EndorsementKey,
+    Kind,
+    load_authority,
+    verify_authorities,
+    verify_leaf,
+    verify_not_revoked,
+)
 from .policy import Policy
 from .product import ROOT_SHA256, Product
 from .report import GuestFlag, Report, Signer
@@ -49,7 +55,7 @@ _KDS = "VCEK Certificate and KDS Interface, 57230"
 # Taking a certificate apart is pure and always the same; whether it is valid, signed and the report's own is
 # checked anew each time.
 _read_key = lru_cache(maxsize=64)(EndorsementKey.parse)
-_read_authority = lru_cache(maxsize=16)(load_certificate)
+_read_authority = lru_cache(maxsize=16)(load_authority)
 
 _NAMES = frozenset({"vcek", "vlek", "ask", "ark", "crl"})
 _TABLE = "certificate-table"
@@ -180,7 +186,7 @@ def _check_revocation(
     name, source = "revocation of the intermediate", f"{_KDS}, chapter 4 (CRL); RFC 5280, 6.3"
     revoked = endorsements.get("crl")
     if revoked is not None:
-        verify_not_revoked(ask, ark, load_revocation_list(revoked), now=now)
+        verify_not_revoked(ask, ark, revoked, now=now)
         return Check(name=name, outcome=Outcome.PASSED, source=source)
     if policy.require_revocation_list:
         raise UnavailableError("the evidence lacks the revocation list that the policy requires")
