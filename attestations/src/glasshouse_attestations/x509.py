@@ -116,7 +116,7 @@ def load_pem_chain(pem: bytes, *, max_certificates: int) -> tuple[x509.Certifica
         raise MalformedError(f"a certificate chain has at most {max_certificates} certificates")
     try:
         chain = x509.load_pem_x509_certificates(pem)
-    except ValueError as err:
+    except _UNREADABLE as err:
         raise MalformedError("a certificate chain does not parse") from err
     return tuple(load_certificate(one.public_bytes(serialization.Encoding.DER)) for one in chain)
 
