@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -38,6 +39,11 @@ class Stage:
     def seconds(self) -> float:
         """How long the demonstration has been running."""
         return time.monotonic() - self._began
+
+    @property
+    def is_on_terminal(self) -> bool:
+        """Whether somebody watches, for whom progress can be drawn."""
+        return self._console.is_terminal and sys.stderr.isatty()
 
     def act(self, title: str) -> None:
         """Announce the next act."""

@@ -11,9 +11,9 @@ from pathlib import Path
 import glasshouse
 from glasshouse_audit import keygen
 from glasshouse_audit.audit import refresh_bundle
-from glasshouse_audit.build import build, progress_bars
 from glasshouse_audit.clone import changes, clone, distribution_versions, head
 from glasshouse_audit.publication import Publication
+from glasshouse_audit.rebuild import Surroundings, rebuild
 from glasshouse_audit.release import Order, Released, release
 from glasshouse_audit.verification import verify_publication
 from glasshouse_log.local import LocalLog
@@ -87,10 +87,10 @@ def check_out(repository: Path, stage: Stage) -> Source:
 
 
 def build_image(source: Source, stage: Stage) -> None:
-    """Build the image once, which brings every input into the cache."""
-    path = stage.folder / "build" / "enclave.efi"
-    with stage.working("building enclave.efi: inputs by hash, unpacked, packed, measured"):
-        measurements = build(source.clone, path, progress=progress_bars(shown=False))
+    """Build the image once, with the commit's own builder, which brings every input into the cache."""
+    stage.tell("building enclave.efi: inputs by hash, unpacked, packed")
+    built = rebuild(source.clone, surroundings=Surroundings(), with_progress=stage.is_on_terminal)
+    measurements = built.measurements
     stage.tell(f"enclave.efi: {measurements.size / 1e6:.1f} MB, sha256 {measurements.sha256.hex()}")
     for platform, alternatives in sorted(measurements.reference_values.platforms.items()):
         stage.tell(f"reference values for {platform}: {', '.join(sorted(alternatives[0]))}")
@@ -109,8 +109,16 @@ def publish(source: Source, people: People, log: LocalLog, stage: Stage) -> Worl
         not_after=now + timedelta(days=365),
     )
     keys = [keygen.load(people.maintainer.key_file)]
-    with log.client() as client, stage.working("releasing"):
-        released = release(order, keys=keys, policy=policy, log=client, now=now, tell=stage.tell)
+    with log.client() as client:
+        released = release(
+            order,
+            keys=keys,
+            policy=policy,
+            log=client,
+            now=now,
+            tell=stage.tell,
+            with_progress=stage.is_on_terminal,
+        )
     return _write(
         World(
             source=source,

@@ -193,6 +193,23 @@ def test_the_same_image_with_other_reference_values_is_not_confirmed(world: Worl
     assert finding.exit_code == 1
 
 
+def test_an_older_commit_that_knew_fewer_platforms_is_confirmed(tmp_path: Path, world: World) -> None:
+    miniature = make_repository(tmp_path / "older", content="knows simulated only")
+    released = release_of(miniature, PEOPLE, world.log).release
+    values = released.reference_values
+    only = replace(values, platforms={"simulated": values.platforms["simulated"]})
+    finding = examine(
+        replace(released, reference_values=only),
+        source=miniature.tree,
+        image=None,
+        now=now(),
+        validity=timedelta(days=1),
+        tell=lambda _: None,
+    )
+    assert finding.is_confirmed
+    assert finding.audit.reference_values == only
+
+
 def test_a_release_by_a_stranger_is_not_audited(world: World) -> None:
     strangers = policy_of(People.meet(), world.log)
     with pytest.raises(UntrustedKeyError):

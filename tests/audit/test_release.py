@@ -57,7 +57,7 @@ def test_a_release_is_of_the_commit_and_names_what_went_in(miniature: Miniature,
         "reference_server/image/debs.lock",
         "reference_server/image/wheels.lock",
     }
-    assert set(released.release.reference_values.platforms) == {"simulated", "tpm"}
+    assert {"simulated", "tpm"} <= set(released.release.reference_values.platforms)
     assert json.loads(released.publication.sbom)["metadata"]["component"]["version"] == VERSION
 
 
@@ -114,7 +114,7 @@ def test_an_image_that_depends_on_its_surroundings_is_not_released(
     miniature: Miniature, log: LocalLog
 ) -> None:
     miniature.commit("depends on TZ")
-    with pytest.raises(NotReproducedError, match="Chatham"):
+    with pytest.raises(NotReproducedError, match="two builds of one commit differ"):
         release_of(miniature, PEOPLE, log)
 
 

@@ -2,7 +2,8 @@
 
 Releases and audits build a commit with the builder of that commit, so that here everything is real but the
 image's size. What the builder does is in the file ``enclave.txt``, which also is the image's content:
-``fail`` makes it fail, ``depends on TZ`` makes the image depend on the time zone.
+``fail`` makes it fail, ``depends on TZ`` makes the image depend on the time zone, and one that
+``knows simulated only`` predicts nothing for other platforms.
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ from .repository import DISTRIBUTIONS, ROOT
 SOURCE = "https://example.com/glasshouse"
 VERSION = "1.2.3"
 
+# What the miniature lacks, such as measuring, is that of the tool under test.
+_PACKAGE = "from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n"
+
 _BUILDER = """
 import os, sys
+from dataclasses import replace
 from pathlib import Path
+from .measure import measure
 from .synthetic_pe import make_pe
 
 def main():
@@ -38,8 +44,16 @@ def main():
         return 2
     if content.startswith(b"depends on TZ"):
         content += os.environ["TZ"].encode()
-    sections = dict.fromkeys((".osrel", ".cmdline", ".initrd", ".uname", ".sbat"), content)
-    output.write_bytes(make_pe({**sections, ".linux": make_pe({".text": b"kernel"})}))
+    sections = dict.fromkeys((".osrel", ".initrd", ".uname", ".sbat"), content)
+    kernel = make_pe({".text": b"kernel"})
+    image = make_pe({**sections, ".cmdline": b"console=ttyS0", ".linux": kernel})
+    output.write_bytes(image)
+    measurements = measure(image)
+    if content.startswith(b"knows simulated only"):
+        values = measurements.reference_values
+        known = {"simulated": values.platforms["simulated"]}
+        measurements = replace(measurements, reference_values=replace(values, platforms=known))
+    output.with_name("measurements.json").write_bytes(measurements.encode())
     return 0
 """
 
@@ -74,7 +88,7 @@ def make_repository(tree: Path, content: str = "the enclave\n") -> Miniature:
         )
     builder = tree / "audit" / "src" / "glasshouse_audit"
     builder.mkdir(parents=True)
-    (builder / "__init__.py").touch()
+    (builder / "__init__.py").write_text(_PACKAGE)
     (builder / "cli.py").write_text(_BUILDER)
     shutil.copy(Path(__file__).with_name("synthetic_pe.py"), builder)
     shutil.copytree(ROOT / "reference_server" / "image", tree / "reference_server" / "image")

@@ -18,6 +18,7 @@ from glasshouse import Policy
 from glasshouse_attestations.audit import Audit, Environment, Verdict
 from glasshouse_attestations.bundle import LoggedStatement
 from glasshouse_attestations.keys import SigningKey
+from glasshouse_attestations.reference_values import ReferenceValues
 from glasshouse_attestations.release import Release
 from glasshouse_log import verify_entry
 from glasshouse_log.client import LogClient
@@ -27,7 +28,7 @@ from .compare import Comparison, compare
 from .errors import RebuildError
 from .measure import measure
 from .publication import Publication, write_audit, write_bundle
-from .rebuild import Surroundings, folder_of_inputs, rebuild
+from .rebuild import Rebuilt, Surroundings, folder_of_inputs, rebuild
 from .verification import verify_release
 
 __all__ = ["Finding", "environment", "examine", "expected_release", "log_finding", "refresh_bundle"]
@@ -72,6 +73,7 @@ def examine(
     now: datetime,
     validity: timedelta,
     tell: Callable[[str], None],
+    with_progress: bool = False,
 ) -> Finding:
     """Rebuild the released commit from a clone of ``source`` and return what came of it.
 
@@ -84,7 +86,12 @@ def examine(
         tree = clone(source, commit, Path(folder, "source"))
         tell("rebuilding the image with that commit's builder")
         try:
-            rebuilt = rebuild(tree, surroundings=Surroundings(), inputs=folder_of_inputs(source))
+            rebuilt = rebuild(
+                tree,
+                surroundings=Surroundings(),
+                inputs=folder_of_inputs(source),
+                with_progress=with_progress,
+            )
         except RebuildError as err:
             audit = _audit(release, None, now=now, validity=validity)
             return Finding(audit=audit, is_confirmed=False, failure=err)
@@ -93,7 +100,7 @@ def examine(
     return Finding(
         audit=audit,
         is_confirmed=audit.verdict is Verdict.REPRODUCED and same_values,
-        comparison=None if image is None or image == rebuilt else compare(image, rebuilt),
+        comparison=None if image is None or image == rebuilt.image else compare(image, rebuilt.image),
     )
 
 
@@ -121,8 +128,19 @@ def environment() -> Environment:
     )
 
 
-def _audit(release: Release, rebuilt: bytes | None, *, now: datetime, validity: timedelta) -> Audit:
-    digest = None if rebuilt is None else hashlib.sha256(rebuilt).digest()
+def _reference_values(rebuilt: Rebuilt) -> ReferenceValues:
+    """Return what the image measures to on each platform that its commit knows.
+
+    Computed here where this tool knows the platform too, so that a commit's builder cannot predict what it
+    likes; a platform that only that commit knows keeps what its builder says.
+    """
+    here = measure(rebuilt.image).reference_values.platforms
+    there = rebuilt.measurements.reference_values.platforms
+    return ReferenceValues(platforms={name: here.get(name, values) for name, values in there.items()})
+
+
+def _audit(release: Release, rebuilt: Rebuilt | None, *, now: datetime, validity: timedelta) -> Audit:
+    digest = None if rebuilt is None else hashlib.sha256(rebuilt.image).digest()
     verdict = Verdict.FAILED
     if digest is not None:
         verdict = Verdict.REPRODUCED if digest == release.image_sha256 else Verdict.DIFFERS
@@ -131,7 +149,7 @@ def _audit(release: Release, rebuilt: bytes | None, *, now: datetime, validity: 
         verdict=verdict,
         source=release.source,
         rebuilt_sha256=digest,
-        reference_values=None if rebuilt is None else measure(rebuilt).reference_values,
+        reference_values=None if rebuilt is None else _reference_values(rebuilt),
         environment=environment(),
         time=now,
         expires=now + validity,

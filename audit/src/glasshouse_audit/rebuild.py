@@ -15,11 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from glasshouse_attestations.measurements import Measurements
+
+from .build import MEASUREMENTS_NAME
 from .errors import RebuildError
 from .inputs import INPUTS_VARIABLE
 from .measure import read_image
 
-__all__ = ["Surroundings", "folder_of_inputs", "rebuild"]
+__all__ = ["Rebuilt", "Surroundings", "folder_of_inputs", "rebuild"]
 
 _TIMEOUT = 3600.0
 _SOURCES = ("attestations", "transparency_log", "sdk", "audit")
@@ -34,34 +37,48 @@ class Surroundings:
     umask: int = -1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """The image that a commit's builder made, and what that builder measured of it."""
+
+    image: bytes
+    measurements: Measurements
+
+
 def folder_of_inputs(source: str | Path) -> Path | None:
     """Return the folder of inputs that lies beside a local repository, where the build looks on its own."""
     beside = Path(source).resolve().parent / "shared" / "inputs"
     return beside if beside.is_dir() else None
 
 
-def rebuild(clone: Path, *, surroundings: Surroundings, inputs: Path | None = None) -> bytes:
+def rebuild(
+    clone: Path, *, surroundings: Surroundings, inputs: Path | None = None, with_progress: bool = False
+) -> Rebuilt:
     """Return the image that the builder in ``clone`` makes of ``clone``; raises :class:`RebuildError`.
 
-    Inputs are looked for in ``inputs`` too, unless the environment names a folder.
+    Inputs are looked for in ``inputs`` too, unless the environment names a folder. ``with_progress`` leaves
+    standard error, which should be a terminal then, to the builder and its progress bars.
     """
     with tempfile.TemporaryDirectory(prefix="glasshouse-image-") as folder:
         output = Path(folder) / "enclave.efi"
         command = [sys.executable, "-c", _RUN, "build", "--tree", str(clone), "--output", str(output)]
-        _run(command, clone, surroundings, inputs)
-        return read_image(output)
+        _run(command, clone, _environment(clone, surroundings, inputs), surroundings.umask, with_progress)
+        measurements = Measurements.parse(output.with_name(MEASUREMENTS_NAME).read_bytes())
+        return Rebuilt(image=read_image(output), measurements=measurements)
 
 
-def _run(command: list[str], clone: Path, surroundings: Surroundings, inputs: Path | None) -> None:
+def _run(
+    command: list[str], clone: Path, environment: dict[str, str], umask: int, with_progress: bool
+) -> None:
     try:
         done = subprocess.run(
             command,
             cwd=clone,
-            env=_environment(clone, surroundings, inputs),
-            umask=surroundings.umask,
+            env=environment,
+            umask=umask,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=None if with_progress else subprocess.PIPE,
             text=True,
             encoding="utf-8",
             errors="replace",
@@ -71,7 +88,7 @@ def _run(command: list[str], clone: Path, surroundings: Surroundings, inputs: Pa
     except subprocess.TimeoutExpired as err:
         raise RebuildError(f"the build took longer than {_TIMEOUT:.0f} s") from err
     if done.returncode:
-        message, hint = _message(done.stderr)
+        message, hint = ("see above", None) if with_progress else _message(done.stderr)
         raise RebuildError(f"the build of the clone failed: {message}", hint=hint)
 
 

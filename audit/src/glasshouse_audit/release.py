@@ -101,6 +101,7 @@ def release(
     log: LogClient,
     now: datetime,
     tell: Callable[[str], None],
+    with_progress: bool = False,
 ) -> Released:
     """Return the release that ``order`` asks for, signed with ``keys`` and logged.
 
@@ -109,7 +110,7 @@ def release(
     raise. What is released is a commit; the working tree is only looked at.
     """
     commit = check_source(order)
-    built = build_twice(order.tree, commit, tell)
+    built = build_twice(order.tree, commit, tell, with_progress=with_progress)
     statement, sbom = describe(order, built)
     tell("signing and logging")
     publication = sign_and_log(statement, sbom, built, keys=keys, log=log)
@@ -127,16 +128,18 @@ def check_source(order: Order) -> bytes:
     return commit
 
 
-def build_twice(tree: Path, commit: bytes, tell: Callable[[str], None]) -> Built:
+def build_twice(
+    tree: Path, commit: bytes, tell: Callable[[str], None], *, with_progress: bool = False
+) -> Built:
     """Build ``commit`` in two clones at different paths in different surroundings, and compare every byte."""
     inputs = folder_of_inputs(tree)
     with tempfile.TemporaryDirectory(prefix="glasshouse-release-") as folder:
         tell(f"building commit {commit.hex()[:12]}, first clone")
         first = clone(tree, commit, Path(folder, "first"))
-        image = rebuild(first, surroundings=_FIRST, inputs=inputs)
+        image = rebuild(first, surroundings=_FIRST, inputs=inputs, with_progress=with_progress).image
         tell(f"building commit {commit.hex()[:12]}, second clone")
         second = clone(tree, commit, Path(folder, "zweiter Klon – second"))
-        again = rebuild(second, surroundings=_SECOND, inputs=inputs)
+        again = rebuild(second, surroundings=_SECOND, inputs=inputs, with_progress=with_progress).image
         check_identical(image, again)
         return inspect(first, commit, image)
 

@@ -15,7 +15,11 @@ from glasshouse_attestations import dsse
 from glasshouse_attestations.audit import Audit
 from glasshouse_attestations.bundle import Bundle, LoggedStatement
 from glasshouse_attestations.document import Document
-from glasshouse_attestations.errors import GlasshouseError, MeasurementMismatchError
+from glasshouse_attestations.errors import (
+    GlasshouseError,
+    MeasurementMismatchError,
+    PlatformNotSupportedError,
+)
 from glasshouse_attestations.measurements import Measurements
 from glasshouse_attestations.release import Release, Source
 from glasshouse_attestations.statement import PAYLOAD_TYPE, Statement
@@ -142,8 +146,14 @@ def check_image(image: bytes, release: Release) -> None:
         raise MeasurementMismatchError(
             f"the image has sha-256 {digest.hex()}, the release says {release.image_sha256.hex()}"
         )
-    if measure(image).reference_values != release.reference_values:
-        raise MeasurementMismatchError("the image measures to other reference values than the release says")
+    here = measure(image).reference_values.platforms
+    for platform, stated in release.reference_values.platforms.items():
+        if platform not in here:
+            raise PlatformNotSupportedError(f"this version cannot measure images for platform {platform}")
+        if here[platform] != stated:
+            raise MeasurementMismatchError(
+                f"the image measures to other values for platform {platform} than the release says"
+            )
 
 
 def _check_files(writing: Writing, publication: Publication, policy: Policy, release: Release) -> None:

@@ -72,7 +72,13 @@ def run(parsed: argparse.Namespace) -> int:
     image = None if parsed.image is None else read_image(parsed.image)
     release = expected_release(Publication.read(folder), policy, now=now())
     finding = examine(
-        release, source=parsed.source or tree, image=image, now=now(), validity=parsed.validity, tell=_tell
+        release,
+        source=parsed.source or tree,
+        image=image,
+        now=now(),
+        validity=parsed.validity,
+        tell=_tell,
+        with_progress=sys.stderr.isatty(),
     )
     if finding.failure is not None:
         _tell(str(finding.failure))

@@ -71,7 +71,15 @@ def run(parsed: argparse.Namespace) -> int:
     )
     keys = signing_keys(parsed)
     with log_of(parsed, policy) as log:
-        released = release(order, keys=keys, policy=policy, log=log, now=moment, tell=_tell)
+        released = release(
+            order,
+            keys=keys,
+            policy=policy,
+            log=log,
+            now=moment,
+            tell=_tell,
+            with_progress=sys.stderr.isatty(),
+        )
     image.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(image, released.image)
     released.publication.write(folder)
