@@ -142,8 +142,11 @@ class EndorsementKey:
 def load_authority(der: bytes) -> x509.Certificate:
     """Return the certificate of a root or an intermediate, which unlike a leaf's has a serial number."""
     # Read strictly first: the library warns of some malformed certificates, and reads them nevertheless.
-    if Certificate.parse(der).serial_number == 0:
+    certificate = Certificate.parse(der)
+    if certificate.serial_number == 0:
         raise MalformedError("the certificate of an authority has no serial number")
+    if certificate.algorithm not in _ALGORITHMS:
+        raise CertificateChainError("the certificate of an authority is signed with another algorithm")
     return load_certificate(der)
 
 
