@@ -50,9 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _serve(options: argparse.Namespace) -> None:
     host = options.listen.rpartition(":")[0]
+    run_directory = RunDirectory(options.run_dir)
     await serve(
-        attester=attester_for(options.platform, run_directory=options.run_dir),
-        run_directory=RunDirectory(options.run_dir),
+        attester=attester_for(options.platform, run_directory=run_directory),
+        run_directory=run_directory,
         listen=options.listen,
         on_ready=lambda port: print(json.dumps({"event": "ready", "listen": f"{host}:{port}"}), flush=True),
     )

@@ -6,14 +6,19 @@ import asyncio
 from pathlib import Path
 from typing import Protocol
 
-from glasshouse_attestations.errors import MalformedError, PlatformNotSupportedError
+from glasshouse_attestations.errors import MalformedError
 from glasshouse_attestations.evidence import MAX_EVIDENCE_SIZE, Evidence
 
+from .attester_tpm import TpmAttester
+from .attester_tsm import PROVIDERS, REPORT_DIRECTORY, TsmAttester
 from .errors import AttestationUnavailableError
+from .run_directory import RunDirectory
+from .tpm import Device, Tpm
 
 __all__ = ["PLATFORMS", "Attester", "SimulatedAttester", "attester_for"]
 
 PLATFORMS = ("simulated", "tpm", "snp", "tdx")
+_TPM_DEVICE = Path("/dev/tpmrm0")
 _TIMEOUT = 10.0
 
 
@@ -53,8 +58,10 @@ class SimulatedAttester:
             writer.close()
 
 
-def attester_for(platform: str, *, run_directory: Path) -> Attester:
-    """Return what gives quotes on ``platform``; raises :class:`PlatformNotSupportedError` if nothing does."""
-    if platform != "simulated":
-        raise PlatformNotSupportedError(f"this version has no attester for the platform {platform!r}")
-    return SimulatedAttester(run_directory / "attester.sock")
+def attester_for(platform: str, *, run_directory: RunDirectory) -> Attester:
+    """Return what gives quotes on ``platform``, one of :data:`PLATFORMS`."""
+    if platform == "tpm":
+        return TpmAttester(Tpm(Device(_TPM_DEVICE)), run_directory.endorsements)
+    if platform in PROVIDERS:
+        return TsmAttester(platform, REPORT_DIRECTORY, run_directory.endorsements)
+    return SimulatedAttester(run_directory.path / "attester.sock")

@@ -1,28 +1,39 @@
-"""The first process of a real boot: mounts what the server needs, runs it, ends the machine with it.
+"""The first process of a real boot: prepares the machine, runs the server, ends the machine with it.
 
-There is no shell and no other service. What runs is fixed by the measured image; the operator's command line
-could choose a platform, but only among those whose quotes a client checks, and it shows in PCR 12.
+There is no shell and no other service, and nothing that runs is chosen by the operator: the image fixes it,
+and an altered command line, which could choose a platform, shows in PCR 12. What the operator does supply
+comes on two raw disks (:mod:`glasshouse_enclave.volumes`). The server runs as a user of its own, which can
+reach the one device that gives quotes and nothing else of the machine.
 """
 
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import json
 import os
 import signal
-import socket
-import struct
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
+
+from glasshouse_attestations.errors import MalformedError
+from glasshouse_attestations.volume import (
+    CONFIGURATION_VOLUME,
+    MAX_STAPLE_SIZE,
+    MAX_VOLUME_SIZE,
+    STAPLE_VOLUME,
+)
+
+from . import kernel_modules, network, privileges
+from .attester_tsm import REPORT_DIRECTORY
+from .volumes import Staple, Volume, find_disk, unpack
 
 __all__ = ["choose_platform", "main", "server_command"]
 
 LISTEN = "0.0.0.0:50051"
-RUN_DIR = "/run/glasshouse"
+RUN_DIR = Path("/run/glasshouse")
 
 _NOSUID, _NODEV, _NOEXEC = 2, 4, 8
 _MOUNTS = (
@@ -30,27 +41,34 @@ _MOUNTS = (
     ("sysfs", "/sys", _NOSUID | _NODEV | _NOEXEC, ""),
     ("devtmpfs", "/dev", _NOSUID | _NOEXEC, "mode=0755"),
     ("tmpfs", "/run", _NOSUID | _NODEV | _NOEXEC, "mode=0755"),
-    ("tmpfs", "/tmp", _NOSUID | _NODEV | _NOEXEC, "mode=1777"),  # noqa: S108 -- this mounts it, before anyone else runs
+    ("tmpfs", "/tmp", _NOSUID | _NODEV | _NOEXEC, "mode=1777,size=256m"),  # noqa: S108 -- this mounts it, before anyone else runs
 )
+_CONFIGFS = Path("/sys/kernel/config")
 # Best evidence first: a machine with a secure processor may show a virtual TPM as well.
 _DEVICES = {"snp": "/dev/sev-guest", "tdx": "/dev/tdx_guest", "tpm": "/dev/tpmrm0"}
 _PCRS = Path("/sys/class/tpm/tpm0/pcr-sha256")
 _SHOWN_PCRS = (4, 8, 11, 12, 13)
-_POWER_OFF = 0x4321FEDC  # LINUX_REBOOT_CMD_POWER_OFF, reboot(2)
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+_PERIOD_SECONDS = 5.0
+_DISABLE_CTRL_ALT_DEL, _POWER_OFF = 0, 0x4321FEDC  # LINUX_REBOOT_CMD_*, reboot(2)
 
 
 def main() -> NoReturn:
     """Run as process 1 until the server ends, then power the machine off; never returns."""
     status = 1
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         for kind, place, flags, options in _MOUNTS:
             _mount(kind, place, flags, options)
-        _raise_loopback()
+        _settle_kernel()
+        kernel_modules.load(kernel_modules.DEVICES)
+        kernel_modules.load(kernel_modules.ATTESTATION)
         platform = choose_platform(Path("/proc/cmdline").read_text(encoding="ascii"), _DEVICES)
         _report(event="booted", platform=platform, pcrs=_read_pcrs())
-        Path(RUN_DIR).mkdir(mode=0o755, exist_ok=True)
-        status = _serve(server_command(platform))
-    except (OSError, ValueError) as err:
+        periodically = [*_configure_network(), *_take_over_files()]
+        _open_attestation(platform)
+        status = _serve(server_command(platform), periodically)
+    except (OSError, ValueError, MalformedError) as err:
         _report(event="failed", reason=str(err))
     _report(event="ended", status=status)
     _power_off()
@@ -76,20 +94,95 @@ def choose_platform(command_line: str, devices: Mapping[str, str]) -> str:
 def server_command(platform: str) -> list[str]:
     """Return the command that runs the server on ``platform``, isolated from the environment."""
     server = [sys.executable, "-I", "-B", "-m", "glasshouse_enclave"]
-    return [*server, "--platform", platform, "--listen", LISTEN, "--run-dir", RUN_DIR]
+    return [*server, "--platform", platform, "--listen", LISTEN, "--run-dir", str(RUN_DIR)]
 
 
-def _serve(command: list[str]) -> int:
-    """Run the server, collecting every orphan as process 1 must, and return its exit status."""
-    with subprocess.Popen(command, env={"PATH": "/usr/bin", "LANG": "C.UTF-8", "HOME": "/run"}) as server:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: server.terminate())
+def _settle_kernel() -> None:
+    """Switch off what keyboard or serial line could ask of the kernel, and the loading of other kernels."""
+    # Ctrl-Alt-Del then reaches this process as SIGINT: a way for the operator to have the server drain.
+    ctypes.CDLL(None).reboot(ctypes.c_int(_DISABLE_CTRL_ALT_DEL))
+    for name, value in (("sysrq", "0"), ("kexec_load_disabled", "1"), ("dmesg_restrict", "1")):
+        Path("/proc/sys/kernel", name).write_text(value, encoding="ascii")
+
+
+def _configure_network() -> list[Callable[[], None]]:
+    """Bring the network up, and return what keeps it up."""
+    network.refuse_ipv6()
+    network.raise_loopback()
+    card = network.first_card()
+    if card is None:
+        _report(event="network", address="none")
+        return []
+    lease = card.configure()
+    _report(event="network", address=str(lease.interface), router=str(lease.router))
+    return [card.renew]
+
+
+def _take_over_files() -> list[Callable[[], None]]:
+    """Unpack what the operator supplies to the run directory, and return what follows its changes."""
+    RUN_DIR.mkdir(mode=0o755, exist_ok=True)
+    if disk := find_disk(CONFIGURATION_VOLUME):
+        unpack(Volume(disk, max_size=MAX_VOLUME_SIZE).files(), RUN_DIR)
+    if not (disk := find_disk(STAPLE_VOLUME)):
+        return []
+    staple = Staple(Volume(disk, max_size=MAX_STAPLE_SIZE), RUN_DIR)
+    staple.refresh()
+    return [staple.refresh]
+
+
+def _open_attestation(platform: str) -> None:
+    """Let the server's user, and nobody else, ask for quotes."""
+    if platform == "tpm":
+        privileges.grant(Path(_DEVICES["tpm"]))
+        return
+    _mount("configfs", str(_CONFIGFS), _NOSUID | _NODEV | _NOEXEC, "")
+    REPORT_DIRECTORY.mkdir()
+    for attribute in REPORT_DIRECTORY.iterdir():
+        privileges.grant(attribute)
+
+
+def _serve(command: list[str], periodically: list[Callable[[], None]]) -> int:
+    """Run the server, doing meanwhile what process 1 must and what is due, and return its exit status."""
+    # Between fork and exec Python code is safe here: this process has one thread.
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        env={"PATH": "/usr/bin", "LANG": "C.UTF-8"},
+        cwd="/",
+        preexec_fn=privileges.drop,
+    ) as server:
         while True:
-            ended, status = os.wait()
-            if ended == server.pid:
-                # Popen must learn that its child is gone, or it would wait for it again.
-                server.returncode = os.waitstatus_to_exitcode(status)
-                return server.returncode
+            number = signal.sigtimedwait(_SIGNALS, _PERIOD_SECONDS)
+            if number is None:
+                _do_all(periodically)
+            elif number.si_signo != signal.SIGCHLD:
+                server.terminate()
+            elif (status := _collect(server)) is not None:
+                return status
+
+
+def _do_all(periodically: list[Callable[[], None]]) -> None:
+    for work in periodically:
+        try:
+            work()
+        except (OSError, MalformedError) as err:
+            # What there was stays, and the next time may be better.
+            _report(event="kept", reason=type(err).__name__)
+
+
+def _collect(server: subprocess.Popen[bytes]) -> int | None:
+    """Collect every process that has ended, and return the server's status if it is one of them."""
+    while True:
+        try:
+            ended, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        if ended == 0:
+            return None
+        if ended == server.pid:
+            # Popen must learn that its child is gone, or it would wait for it again.
+            server.returncode = os.waitstatus_to_exitcode(status)
+            return server.returncode
 
 
 def _mount(kind: str, place: str, flags: int, options: str) -> None:
@@ -98,14 +191,6 @@ def _mount(kind: str, place: str, flags: int, options: str) -> None:
     # The kernel may have mounted /dev by itself.
     if done != 0 and ctypes.get_errno() != 16:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), place)
-
-
-def _raise_loopback() -> None:
-    """Set the interface ``lo`` up (SIOCGIFFLAGS and SIOCSIFFLAGS, netdevice(7))."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        request = struct.pack("16sH14x", b"lo", 0)
-        _, flags = struct.unpack("16sH14x", fcntl.ioctl(control, 0x8913, request))
-        fcntl.ioctl(control, 0x8914, struct.pack("16sH14x", b"lo", flags | 1))
 
 
 def _read_pcrs() -> dict[str, str]:

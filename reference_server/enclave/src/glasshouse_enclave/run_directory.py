@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from glasshouse_attestations.bundle import MAX_BUNDLE_SIZE
+from glasshouse_attestations.volume import ENDORSEMENTS
 
 from . import log
 from .errors import StartError
@@ -16,6 +19,9 @@ from .errors import StartError
 __all__ = ["RunDirectory"]
 
 _MAX_CONFIGURATION_SIZE = 64 << 10
+_MAX_ENDORSEMENTS = 8
+_MAX_ENDORSEMENT_SIZE = 256 << 10
+_ENDORSEMENT = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 
 
 class RunDirectory:
@@ -49,6 +55,23 @@ class RunDirectory:
         except (OSError, StartError) as err:
             log.event("bundle-unreadable", error=type(err).__name__)
         return self._bundle.data
+
+    def endorsements(self) -> Mapping[str, bytes]:
+        """Return the endorsements that the operator supplies as they are now, by name; often there are none.
+
+        Each is signed by its vendor, and for the client to judge. One that cannot be read is left out.
+        """
+        try:
+            paths = sorted((self.path / ENDORSEMENTS).iterdir())
+        except OSError:
+            return {}
+        found = {}
+        for path in [path for path in paths if _ENDORSEMENT.fullmatch(path.name)][:_MAX_ENDORSEMENTS]:
+            try:
+                found[path.name] = _read(path, max_size=_MAX_ENDORSEMENT_SIZE)[1]
+            except (OSError, StartError) as err:
+                log.event("endorsement-unreadable", error=type(err).__name__)
+        return found
 
     def _required(self, name: str, *, max_size: int) -> bytes:
         try:

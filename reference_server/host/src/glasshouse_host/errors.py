@@ -9,6 +9,8 @@
     └── UnavailableError
         ├── IsolationError          this machine does not allow that way to keep the image apart
         ├── EnclaveError            the server ended, or never became ready
+        │   └── MachineError        the machine around it did
+        ├── MissingProgramError     a program that a machine is made of is not there, or fails
         └── PlatformNotSupportedError   this version does not boot images on that platform
 """
 
@@ -21,6 +23,8 @@ __all__ = [
     "ImageContentError",
     "InputFileError",
     "IsolationError",
+    "MachineError",
+    "MissingProgramError",
     "PlatformNotSupportedError",
 ]
 
@@ -39,3 +43,11 @@ class IsolationError(UnavailableError):
 
 class EnclaveError(UnavailableError):
     """The server ended, or did not become ready."""
+
+
+class MachineError(EnclaveError):
+    """The machine ended, or did not become ready."""
+
+
+class MissingProgramError(UnavailableError):
+    """A program of the system that a machine is made of is not installed, or does not do its part."""

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
 
-from glasshouse_attestations.bundle import MAX_BUNDLE_SIZE, Bundle
 from glasshouse_attestations.configuration import PreloadedModel, RuntimeConfiguration
-from glasshouse_attestations.errors import MalformedError
 from glasshouse_attestations.model_id import ModelId
 
-from . import files
+from . import files, staple
 from .errors import InputFileError
 
 __all__ = ["RunDirectory"]
-
-_POLL_SECONDS = 1.0
-
-_Version: TypeAlias = "tuple[int, ...] | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,56 +69,11 @@ class RunDirectory:
         files.write_atomically(self.path / "config.json", content)
         return hashlib.sha256(content).digest()
 
-    @contextlib.contextmanager
-    def stapling(self, source: Path | None, log: Callable[[str], None]) -> Iterator[None]:
-        """Staple the bundle in ``source`` and again when that changes; without one, none.
-
-        Raises :class:`InputFileError` if it is no bundle now; one that breaks later changes nothing.
-        """
-        if source is None:
-            yield
-            return
-        seen = _version(source)
-        self._write_bundle(_read_bundle(source))
-        stop = threading.Event()
-        thread = threading.Thread(target=self._follow, args=(source, seen, stop, log), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-    def _follow(
-        self, source: Path, seen: _Version, stop: threading.Event, log: Callable[[str], None]
-    ) -> None:
-        while not stop.wait(_POLL_SECONDS):
-            version = _version(source)
-            if version in (seen, None):
-                continue
-            seen = version
-            try:
-                self._write_bundle(_read_bundle(source))
-                log(f"stapled the changed bundle {source}")
-            except (MalformedError, OSError) as err:
-                log(f"kept the old bundle: {err}")
+    def stapling(
+        self, source: Path | None, log: Callable[[str], None]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Staple the bundle in ``source`` and again when that changes; see :func:`staple.following`."""
+        return staple.following(source, self._write_bundle, log)
 
     def _write_bundle(self, content: bytes) -> None:
         files.write_atomically(self.path / "bundle.json", content)
-
-
-def _read_bundle(source: Path) -> bytes:
-    content = files.read(source, max_size=MAX_BUNDLE_SIZE)
-    try:
-        Bundle.parse(content)
-    except MalformedError as err:
-        raise InputFileError(f"{source} is not a bundle: {err}") from err
-    return content
-
-
-def _version(source: Path) -> _Version:
-    try:
-        found = source.stat()
-    except OSError:
-        return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns)
