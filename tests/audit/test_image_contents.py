@@ -33,8 +33,12 @@ _SHELLS = {
 _PROGRAM = """
 import os, sys
 import cryptography.x509, google.protobuf, grpc.aio, numpy, onnxruntime
-import glasshouse_attestations.evidence, glasshouse_attestations.rpc
-import glasshouse_enclave.init
+import importlib, pkgutil
+import glasshouse_attestations, glasshouse_enclave
+for package in (glasshouse_attestations, glasshouse_enclave):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith(".__main__"):
+            importlib.import_module(module.name)
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 ed25519.Ed25519PrivateKey.generate().sign(b"x")
 ec.generate_private_key(ec.SECP256R1())

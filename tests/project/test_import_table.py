@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.imports import imported_modules
 from support.repository import DISTRIBUTIONS, Distribution
 
 # Python 3.10 does not count what came later as its own.
@@ -53,21 +53,6 @@ IMPURE = {
     ),
     *("tempfile", "threading", "time", "urllib"),
 }
-
-
-def imported_modules(source: str, package: str) -> Iterator[str]:
-    """Dotted names of everything a module imports, wherever in it the import stands.
-
-    ``from a import b`` yields ``a.b``: whether ``b`` is a module is for the reader to decide. A relative
-    import is counted from ``package``, the package that the module is in.
-    """
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            origin = ".".join([*parents, *([node.module] if node.module else [])])
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
 def modules(distribution: Distribution) -> Iterator[tuple[Path, set[str]]]:

@@ -42,6 +42,7 @@ suffixes = [".py", ".typed"]
 [[sources.packages]]
 origin = "reference_server/enclave/src/glasshouse_enclave"
 target = "usr/lib/python3/dist-packages/glasshouse_enclave"
+files = ["*"]
 
 [root]
 directories = ["proc"]

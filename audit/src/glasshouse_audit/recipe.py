@@ -52,10 +52,11 @@ class PythonTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePackage:
-    """A folder of the tree, and where its files are in the image."""
+    """A folder of the tree, where its files are in the image, and patterns of those that are."""
 
     origin: str
     target: str
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +156,9 @@ def _parse_python(document: Document) -> PythonTarget:
 
 
 def _parse_source(document: Document) -> SourcePackage:
-    source = SourcePackage(origin=document.text("origin"), target=document.text("target"))
+    source = SourcePackage(
+        origin=document.text("origin"), target=document.text("target"), files=_texts(document, "files")
+    )
     document.end()
     return source
 

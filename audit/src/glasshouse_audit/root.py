@@ -116,20 +116,23 @@ def _resolve(link: Member) -> str:
 
 
 def read_sources(tree: Path, source: SourcePackage, suffixes: tuple[str, ...]) -> Iterator[Member]:
-    """Yield the files of one folder of sources that have one of the suffixes, whatever their modes.
+    """Yield the files of one folder of sources that the recipe lists, whatever their modes.
 
-    Raises :class:`RecipeError` for links and unreadable files, and if there is no file at all.
+    They match a pattern of ``source.files`` and have one of the suffixes. Raises :class:`RecipeError` for
+    links and unreadable files, and for a pattern that matches no file.
     """
     folder = tree / source.origin
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-    if not names:
-        raise RecipeError(f"{source.origin} has no sources")
-    for name in names:
+    unused = set(source.files)
+    for name in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")):
         path = folder / name
-        if path.is_symlink():
+        matching = [rule for rule in source.files if fnmatch.fnmatchcase(name, rule)]
+        if matching and path.is_symlink():
             raise RecipeError(f"{source.origin}/{name} is a link, which cannot be in the image")
-        if path.suffix in suffixes and path.is_file():
+        if matching and path.suffix in suffixes and path.is_file():
+            unused.difference_update(matching)
             yield _read_source(path, f"{source.target}/{name}")
+    if unused:
+        raise RecipeError(f"{source.origin} has no sources {' '.join(sorted(unused))}")
 
 
 def _read_source(path: Path, target: str) -> Member:
