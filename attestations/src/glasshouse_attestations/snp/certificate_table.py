@@ -27,7 +27,7 @@ _NAMES = {
     UUID("92f81bc3-5811-4d3d-97ff-d19f88dc67ea"): "crl",
 }
 _PEM = re.compile(
-    rb"-----BEGIN (CERTIFICATE|X509 CRL)-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END \1-----(?:\r?\n)?\x00?"
+    rb"-----BEGIN (CERTIFICATE|X509 CRL)-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END \1-----(?:\r?\n)?"
 )
 
 
