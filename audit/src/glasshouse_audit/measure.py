@@ -1,29 +1,29 @@
-"""What each platform will report of an image, computed from the file alone.
+"""What each platform will report of an image, computed from the file alone, before it is ever started.
 
-``simulated`` reports the digests of the file. A TPM reports what the firmware and the EFI stub extended:
-PCR 4 for the programs that were started (TCG PC Client Platform Firmware Profile, 3.3.4.5), PCR 11 for the
-sections of the image (systemd's TPM2 PCR measurements), and PCR 8, 12 and 13 stay zero unless the operator
-passed in another command line, credentials or extensions.
+``simulated`` reports the digests of the file; what a TPM and the processors of AMD and Intel report is the
+business of :mod:`glasshouse_audit.predictions`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
-
-import pefile  # type: ignore[import-untyped]
 
 from glasshouse_attestations.errors import MalformedError
 from glasshouse_attestations.image import MAX_IMAGE_SIZE, read_sections
 from glasshouse_attestations.measurements import Measurements
-from glasshouse_attestations.reference_values import ReferenceValues
+from glasshouse_attestations.reference_values import ReferenceValues, Registers
 
-__all__ = ["authenticode_sha256", "measure", "pcr11_sha256", "read_image"]
+from .predictions.boot import Event, boot_events, pcr, rtmr
+from .predictions.firmware import OVMF_AMDSEV, OVMF_INTELTDX
+from .predictions.snp import PROCESSOR_COUNTS, PROCESSORS, KernelHashes, launch_digests
 
-_MEASURED_SECTIONS = (".linux", ".osrel", ".cmdline", ".initrd", ".uname", ".sbat")
-_ZERO = bytes(32)
-_SECURITY_DIRECTORY = 4
+__all__ = ["measure", "read_image"]
+
+_PROGRAMS, _SECTIONS = 4, 11
+# An overridden command line, credentials and extensions would show here.
+_OVERRIDES = (8, 12, 13)
 
 
 def read_image(path: Path) -> bytes:
@@ -38,79 +38,46 @@ def read_image(path: Path) -> bytes:
 def measure(image: bytes) -> Measurements:
     """Return the digests of ``image`` and the reference values for every platform that has a prediction."""
     sections = read_sections(image)
-    missing = [name for name in _MEASURED_SECTIONS if name not in sections]
-    if missing:
-        raise MalformedError(f"image has no section {missing[0]}")
     sha256, sha384 = hashlib.sha256(image).digest(), hashlib.sha384(image).digest()
-    tpm = {
-        "pcr4.sha256": _pcr4(image, sections[".linux"]),
-        "pcr8.sha256": _ZERO,
-        "pcr11.sha256": pcr11_sha256(sections),
-        "pcr12.sha256": _ZERO,
-        "pcr13.sha256": _ZERO,
+    events = {bank: boot_events(image, sections, algorithm=bank) for bank in ("sha256", "sha384")}
+    platforms: dict[str, tuple[Registers, ...]] = {
+        "simulated": ({"image.sha256": sha256, "image.sha384": sha384},),
+        "snp": _snp(sha256),
+        "tdx": _tdx(events["sha384"]),
+        "tpm": tuple(_tpm(in_bank, bank) for bank, in_bank in events.items()),
     }
-    simulated = {"image.sha256": sha256, "image.sha384": sha384}
     return Measurements(
         sha256=sha256,
         sha384=sha384,
         size=len(image),
-        reference_values=ReferenceValues(platforms={"simulated": (simulated,), "tpm": (tpm,)}),
+        reference_values=ReferenceValues(platforms=platforms),
     )
 
 
-def _pcr4(image: bytes, kernel: bytes) -> bytes:
-    return _extend_all(
-        [
-            authenticode_sha256(image),
-            hashlib.sha256(b"Calling EFI Application from Boot Option").digest(),
-            hashlib.sha256(bytes(4)).digest(),
-            authenticode_sha256(kernel),
-        ]
+def _tpm(events: Sequence[Event], bank: str) -> Registers:
+    """Return the PCRs of one bank: a quote is of one bank, so the banks are alternatives."""
+    size = hashlib.new(bank).digest_size
+    registers = {f"pcr{number}.{bank}": bytes(size) for number in _OVERRIDES}
+    registers |= {
+        f"pcr{number}.{bank}": pcr(events, number, algorithm=bank) for number in (_PROGRAMS, _SECTIONS)
+    }
+    return registers
+
+
+def _snp(image_sha256: bytes) -> tuple[Registers, ...]:
+    """Return the launch digest of each processor type with each number of processors."""
+    hashes = KernelHashes.of_kernel_alone(image_sha256)
+    return tuple(
+        {"launch.sha384": digest}
+        for signature in PROCESSORS.values()
+        for digest in launch_digests(OVMF_AMDSEV, hashes, signature=signature, counts=PROCESSOR_COUNTS)
     )
 
 
-def pcr11_sha256(sections: Mapping[str, bytes]) -> bytes:
-    """Return PCR 11 when the stub has measured ``sections`` and no boot phase has begun.
+def _tdx(events: Sequence[Event]) -> tuple[Registers, ...]:
+    """Return the registers for each order in which a hypervisor may put the firmware into memory.
 
-    Of each section that is there, in the stub's order, its name with a NUL and its content are extended.
+    RTMR 0 is not among them: the memory size and the ACPI tables, which the hypervisor makes, enter it.
     """
-    digests = []
-    for name in filter(sections.__contains__, _MEASURED_SECTIONS):
-        digests += [hashlib.sha256(name.encode("ascii") + b"\0").digest()]
-        digests += [hashlib.sha256(sections[name]).digest()]
-    return _extend_all(digests)
-
-
-def _extend_all(digests: Iterable[bytes]) -> bytes:
-    register = _ZERO
-    for digest in digests:
-        register = hashlib.sha256(register + digest).digest()
-    return register
-
-
-def authenticode_sha256(image: bytes) -> bytes:
-    """Return the Authenticode digest of a PE file: all of it but checksum and signature.
-
-    The steps are those of "Calculating the PE Image Hash" in Microsoft's Windows Authenticode Portable
-    Executable Signature Format. Raises :class:`MalformedError` if the headers contradict the file.
-    """
-    try:
-        parsed = pefile.PE(data=image, fast_load=True)
-        optional = parsed.OPTIONAL_HEADER
-        security = optional.DATA_DIRECTORY[_SECURITY_DIRECTORY]
-    except (pefile.PEFormatError, AttributeError, IndexError) as err:
-        raise MalformedError(f"not a pe file with a security directory: {err}") from err
-    checksum = optional.get_field_absolute_offset("CheckSum")
-    entry = security.get_file_offset()
-    stored = sorted((s.PointerToRawData, s.SizeOfRawData) for s in parsed.sections if s.SizeOfRawData)
-    hashed = optional.SizeOfHeaders + sum(size for _, size in stored)
-    if any(start + size > len(image) for start, size in stored) or hashed + security.Size > len(image):
-        raise MalformedError("pe file is shorter than its headers say")
-    view = memoryview(image)
-    digest = hashlib.sha256(view[:checksum])
-    digest.update(view[checksum + 4 : entry])
-    digest.update(view[entry + 8 : optional.SizeOfHeaders])
-    for start, size in stored:
-        digest.update(view[start : start + size])
-    digest.update(view[hashed : len(image) - security.Size])
-    return digest.digest()
+    booted = {"rtmr1.sha384": rtmr(events, 1), "rtmr2.sha384": rtmr(events, 2), "rtmr3.sha384": bytes(48)}
+    return tuple({"mrtd.sha384": mrtd, **booted} for mrtd in OVMF_INTELTDX.mrtd.values())
