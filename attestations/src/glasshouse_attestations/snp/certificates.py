@@ -6,10 +6,12 @@ leaf's extensions say to which chip, or provider, and to which versions of the f
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -40,7 +42,6 @@ from .tcb import Tcb
 __all__ = [
     "EndorsementKey",
     "Kind",
-    "load_authority",
     "verify_authorities",
     "verify_leaf",
     "verify_not_revoked",
@@ -139,39 +140,29 @@ class EndorsementKey:
         return key
 
 
-def load_authority(der: bytes) -> x509.Certificate:
-    """Return the certificate of a root or an intermediate, which unlike a leaf's has a serial number."""
-    # Read strictly first: the library warns of some malformed certificates, and reads them nevertheless.
-    certificate = Certificate.parse(der)
-    if certificate.serial_number == 0:
-        raise MalformedError("the certificate of an authority has no serial number")
-    if certificate.algorithm not in _ALGORITHMS:
-        raise CertificateChainError("the certificate of an authority is signed with another algorithm")
-    return load_certificate(der)
-
-
 def verify_authorities(
-    ask: x509.Certificate,
-    ark: x509.Certificate,
+    ask: bytes,
+    ark: bytes,
     *,
     product: Product,
     kind: Kind,
     root_sha256: Collection[bytes],
     now: datetime,
-) -> None:
-    """Return if ``ark`` is the product's pinned root and signed ``ask``, the issuer of ``kind``, at ``now``.
+) -> tuple[x509.Certificate, x509.Certificate]:
+    """Return intermediate and root if ``ark`` is pinned and signed ``ask``, the issuer of ``kind``.
 
-    Raises :class:`ProductError` for the chain of another product, else :class:`CertificateChainError` or
-    :class:`CertificateExpiredError`.
+    Both are valid at ``now``. Raises :class:`ProductError` for the chain of another product, else
+    :class:`CertificateChainError` or :class:`CertificateExpiredError`.
     """
-    fingerprint = ark.fingerprint(hashes.SHA256())
-    for other, pinned in ROOT_SHA256.items():
-        if fingerprint == pinned and fingerprint not in root_sha256:
-            raise ProductError(f"the root is that of {other.value}, the evidence that of {product.value}")
-    verify_chain((ask, ark), root_sha256=root_sha256, algorithms=[Algorithm.RSA_PSS_SHA384], now=now)
-    if _subject(ask) != kind.issuer(product):
+    root = _load_root(ark, product, root_sha256)
+    intermediate = _load_intermediate(ask, root)
+    verify_chain(
+        (intermediate, root), root_sha256=root_sha256, algorithms=[Algorithm.RSA_PSS_SHA384], now=now
+    )
+    if _subject(intermediate) != kind.issuer(product):
         raise CertificateChainError(f"the intermediate certificate is not that of {kind.issuer(product)}")
-    _check_may_sign_certificates(ask)
+    _check_may_sign_certificates(intermediate)
+    return intermediate, root
 
 
 def verify_not_revoked(ask: x509.Certificate, ark: x509.Certificate, crl: bytes, *, now: datetime) -> None:
@@ -183,7 +174,7 @@ def verify_not_revoked(ask: x509.Certificate, ark: x509.Certificate, crl: bytes,
     usage = ark.extensions.get_extension_for_class(x509.KeyUsage).value
     if not usage.crl_sign:
         raise RevocationListError("the root may not sign revocation lists")
-    revoked = _load_revocation_list(crl)
+    revoked = _load_revocation_list(crl, ark)
     if any(extension.critical for extension in revoked.extensions) or _is_delta(revoked):
         raise RevocationListError("the revocation list is limited in a way that is not understood")
     verify_revocation_list(revoked, issuer=ark, now=now)
@@ -208,14 +199,43 @@ def verify_leaf(key: EndorsementKey, *, ask: x509.Certificate, now: datetime) ->
     return key.public_key
 
 
-def _check_signature(certificate: Certificate, ask: x509.Certificate) -> None:
-    issuer_key = ask.public_key()
-    if certificate.algorithm not in _ALGORITHMS or not isinstance(issuer_key, rsa.RSAPublicKey):
-        raise CertificateChainError("the endorsement is signed with another algorithm")
+# The library warns of, or half accepts, some of what is malformed in a certificate or a list. So it reads
+# only what is pinned or signed; signatures are checked on what the strict reader found before that.
+_load_certificate = lru_cache(maxsize=16)(load_certificate)
+
+
+def _load_root(ark: bytes, product: Product, root_sha256: Collection[bytes]) -> x509.Certificate:
+    fingerprint = hashlib.sha256(ark).digest()
+    if fingerprint in root_sha256:
+        return _load_certificate(ark)
+    for other, pinned in ROOT_SHA256.items():
+        if fingerprint == pinned:
+            raise ProductError(f"the root is that of {other.value}, the evidence that of {product.value}")
+    raise CertificateChainError("the SHA-256 of the root is not that of the pinned root")
+
+
+def _load_intermediate(ask: bytes, root: x509.Certificate) -> x509.Certificate:
+    certificate = Certificate.parse(ask)
+    if certificate.serial_number == 0:
+        raise MalformedError("the intermediate has no serial number")
+    _check_signature(certificate, root)
+    return _load_certificate(ask)
+
+
+def _check_signature(certificate: Certificate, issuer: x509.Certificate) -> None:
+    if certificate.algorithm not in _ALGORITHMS:
+        raise CertificateChainError("a certificate is signed with another algorithm")
     try:
-        issuer_key.verify(certificate.signature, certificate.to_be_signed, _PSS, hashes.SHA384())
+        _verify_pss(issuer, certificate.signature, certificate.to_be_signed)
     except InvalidSignature as err:
-        raise CertificateChainError("the endorsement is not signed by the intermediate given") from err
+        raise CertificateChainError(f"a certificate is not signed by {_subject(issuer)}") from err
+
+
+def _verify_pss(issuer: x509.Certificate, signature: bytes, message: bytes) -> None:
+    key = issuer.public_key()
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise CertificateChainError(f"the key of {_subject(issuer)} is not an RSA key")
+    key.verify(signature, message, _PSS, hashes.SHA384())
 
 
 def _check_may_sign_certificates(ask: x509.Certificate) -> None:
@@ -228,17 +248,18 @@ def _check_may_sign_certificates(ask: x509.Certificate) -> None:
         raise CertificateChainError("the intermediate is not a certificate authority")
 
 
-def _load_revocation_list(der: bytes) -> x509.CertificateRevocationList:
-    # What the signature does not cover is read strictly here: the library ignores, among others, how many
-    # bits of a signature are said to be unused, so that one list would have many encodings.
+def _load_revocation_list(der: bytes, ark: x509.Certificate) -> x509.CertificateRevocationList:
     outermost = Reader(der)
     outer = outermost.sequence()
     outermost.end()
-    outer.sequence()
-    if outer.sequence_raw() not in _ALGORITHMS:
-        raise RevocationListError("the revocation list is signed with another algorithm")
-    outer.bit_string()
+    to_be_signed, algorithm, signature = outer.sequence_raw(), outer.sequence_raw(), outer.bit_string()
     outer.end()
+    if algorithm not in _ALGORITHMS:
+        raise RevocationListError("the revocation list is signed with another algorithm")
+    try:
+        _verify_pss(ark, signature, to_be_signed)
+    except InvalidSignature as err:
+        raise RevocationListError(f"the revocation list is not signed by {_subject(ark)}") from err
     return load_revocation_list(der)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -28,7 +28,6 @@ from .certificate_table import parse_certificate_table
 from .certificates import (
     EndorsementKey,
     Kind,
-    load_authority,
     verify_authorities,
     verify_leaf,
     verify_not_revoked,
@@ -52,10 +51,9 @@ _UNPROVEN_VLEK = ("on which chip the guest runs: one VLEK serves a provider's wh
 _ABI = "SEV-SNP Firmware ABI, 56860"
 _KDS = "VCEK Certificate and KDS Interface, 57230"
 
-# Taking a certificate apart is pure and always the same; whether it is valid, signed and the report's own is
-# checked anew each time.
+# Taking a certificate apart is pure and always gives the same; whether it is valid, signed and the report's
+# own is checked anew each time.
 _read_key = lru_cache(maxsize=64)(EndorsementKey.parse)
-_read_authority = lru_cache(maxsize=16)(load_authority)
 
 _NAMES = frozenset({"vcek", "vlek", "ask", "ark", "crl"})
 _TABLE = "certificate-table"
@@ -80,9 +78,7 @@ def verify(evidence: Evidence, *, policy: Policy, now: datetime) -> Claims:
     # 3. Report and certificate speak of one product, which the policy accepts.
     product = _check_product(report, key, policy)
     # 4. The product's pinned root vouches for the intermediate, and 5. has not withdrawn it.
-    ask, ark = _read_authority(endorsements.need("ask")), _read_authority(endorsements.need("ark"))
-    roots = _roots(product, policy)
-    verify_authorities(ask, ark, product=product, kind=kind, root_sha256=roots, now=now)
+    ask, ark = _verify_authorities(endorsements, product, kind, policy, now)
     revocation = _check_revocation(ask, ark, endorsements, policy, now)
     # 6. The intermediate vouches for the key, and 7. the key signed the report.
     public_key = verify_leaf(key, ask=ask, now=now)
@@ -171,8 +167,18 @@ def _check_product(report: Report, key: EndorsementKey, policy: Policy) -> Produ
     return product
 
 
-def _roots(product: Product, policy: Policy) -> Collection[bytes]:
-    return [ROOT_SHA256[product] if policy.root_sha256 is None else policy.root_sha256]
+def _verify_authorities(
+    endorsements: _Endorsements, product: Product, kind: Kind, policy: Policy, now: datetime
+) -> tuple[x509.Certificate, x509.Certificate]:
+    """Step 4: the product's pinned root signed the intermediate, both valid (57230, chapter 3)."""
+    return verify_authorities(
+        endorsements.need("ask"),
+        endorsements.need("ark"),
+        product=product,
+        kind=kind,
+        root_sha256=[ROOT_SHA256[product] if policy.root_sha256 is None else policy.root_sha256],
+        now=now,
+    )
 
 
 def _check_revocation(
