@@ -1,6 +1,7 @@
 """Reference values: computed from the file alone, and the same as other implementations compute.
 
-What hardware measures besides is tested in ``test_measure_snp``, ``test_measure_tdx`` and ``test_measure_boot``.
+What hardware measures besides is tested in ``test_measure_boot``, ``test_measure_snp`` and
+``test_measure_tdx``.
 """
 
 from __future__ import annotations

@@ -86,7 +86,8 @@ def _archive_of_the_stub(release: bytes) -> bytes:
     return (
         f"070701000000010000416d{head}{zeros}{devices}00000007{zeros}.extra\0".encode()
         + b"\0" * 3
-        + f"0707010000000200008124{head}{len(release):08x}{devices}00000012{zeros}.extra/os-release\0".encode()
+        + f"0707010000000200008124{head}{len(release):08x}{devices}00000012{zeros}".encode()
+        + b".extra/os-release\0"
         + release.ljust(8, b"\0")
         + f"070701{zeros}{zeros}{head}{zeros}{devices}0000000B{zeros}TRAILER!!!\0\0\0\0".encode()
     )
@@ -102,7 +103,7 @@ def test_leaving_the_boot_services_is_measured_as_captured(name: str) -> None:
 
 @needs_vectors
 def test_an_image_given_to_qemu_is_measured_before_the_firmware_says_that_it_boots() -> None:
-    program, calling, separator = _of(_captured("direct"), 4)
+    _, calling, separator = _of(_captured("direct"), 4)
     ours = [event.digest for event in _predicted() if event.pcr == 4]
     assert [calling, separator] == ours[1:3]
     # Otherwise than from a disk, where the firmware announces the boot option first.

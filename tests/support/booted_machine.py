@@ -31,7 +31,7 @@ MISSING += [str(path) for path in (_CODE, _VARIABLES) if not path.is_file()]
 
 
 def boot(image: Path, folder: Path) -> dict[str, bytes]:
-    """Return the PCRs 0 to 15 of both banks after the firmware, the stub and the kernel measured ``image``."""
+    """Return PCRs 0 to 15 in both banks after firmware, stub and kernel have measured ``image``."""
     state = folder / "tpm"
     state.mkdir()
     banks = ["--pcr-banks", ",".join(_ALGORITHMS)]

@@ -2,7 +2,7 @@
 
 The way is that of QEMU's ``-kernel enclave.efi`` without any other file or text: the firmware loads the image
 as an EFI program, systemd's stub in it loads the kernel, and the kernel leaves the firmware behind. Who has
-a TPM extends PCRs with these events, a TDX guest its RTMRs (UEFI 2.11, 38.4.1, "Intel Trust Domain Extension").
+a TPM extends PCRs with these events, a TDX guest its RTMRs (UEFI 2.11, 38.4.1).
 """
 
 from __future__ import annotations

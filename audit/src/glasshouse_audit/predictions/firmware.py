@@ -1,8 +1,8 @@
 """The two builds of OVMF that predictions are for, as the few facts that enter the predictions.
 
-They are kept here and not read from the packages of ``firmware.lock`` during a build: an image then has the same
-predictions on a machine that cannot have the packages, and years later. A test reads the facts out of the
-packages and compares.
+They are kept here and not read from the packages of ``firmware.lock`` during a build: an image then has the
+same predictions on a machine that cannot have the packages, and years later. A test reads the facts out of
+the packages and compares.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a build of OVMF says of itself: the tables at its end that a hypervisor reads to launch it.
 
-The chain of entries with a GUID ends 32 bytes before the end of the file (edk2,
-``OvmfPkg/ResetVector/Ia16/ResetVectorVtf0.asm``); it leads to the SEV metadata (``OvmfSevMetadata.asm``) and to the
-TDX metadata (Intel TDX Virtual Firmware Design Guide, 11). The file is untrusted: every offset is checked.
+The chain of entries with a GUID ends 32 bytes before the end of the file (edk2, ``OvmfPkg/ResetVector``:
+``ResetVectorVtf0.asm``). It leads to the SEV metadata (``OvmfSevMetadata.asm``) and to the TDX metadata
+(Intel TDX Virtual Firmware Design Guide, 11). The file is untrusted: every offset is checked.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The launch digest of an AMD SEV-SNP guest: what its secure processor signs as MEASUREMENT.
 
 The digest is a chain over every page that the hypervisor adds before the guest runs (SEV Secure Nested
-Paging Firmware ABI Specification, publication 56860, 8.17.2, "PAGE_INFO"): the firmware's pages, the ranges that
-its metadata names, among them the page with the hashes of kernel, initrd and command line, and one page of
+Paging Firmware ABI Specification, publication 56860, 8.17.2): the firmware's pages, the ranges that its
+metadata names, among them the page with the hashes of kernel, initrd and command line, and one page of
 initial register values for each virtual processor.
 """
 

@@ -1,7 +1,7 @@
 """What systemd's EFI stub, version 257, hands to the kernel, byte for byte: the kernel measures it once more.
 
-See systemd-stub(7): the command line becomes UTF-16, and the section ``.osrel`` is put behind the initrd as the
-file ``/.extra/os-release``, in a cpio archive of the stub's own making.
+See systemd-stub(7): the command line becomes UTF-16, and the section ``.osrel`` is put behind the initrd as
+the file ``/.extra/os-release``, in a cpio archive of the stub's own making.
 """
 
 from __future__ import annotations

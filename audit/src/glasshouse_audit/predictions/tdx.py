@@ -1,8 +1,8 @@
 """The MRTD of an Intel TDX guest: what the TDX module measures while the firmware is put into its memory.
 
-Intel TDX Module Base Architecture Specification, "Measurement and Attestation": TDH.MEM.PAGE.ADD hashes the address of
-a page, TDH.MR.EXTEND the address and content of 256 bytes. Which pages, and which of them by content, the
-firmware's metadata says; in which order, the hypervisor decides.
+Intel TDX Module Base Architecture Specification, "Measurement and Attestation": TDH.MEM.PAGE.ADD hashes the
+address of a page, TDH.MR.EXTEND the address and content of 256 bytes. Which pages, and which of them by
+content, the firmware's metadata says; in which order, the hypervisor decides.
 """
 
 from __future__ import annotations
