@@ -37,11 +37,13 @@ def test_an_interrupted_demonstration_leaves_nothing_behind(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         with process:
             assert process.stdout is not None
             wait_for_line(process, "first clone")
-            process.send_signal(number)
+            # To all of its group, as a terminal does.
+            os.killpg(process.pid, number)
             _, errors = process.communicate(timeout=_SECONDS)
         assert process.returncode == 130
         assert errors.splitlines()[-1] == "demo: interrupted; everything it started has been ended"
