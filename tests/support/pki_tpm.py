@@ -103,12 +103,13 @@ def certify(
     authority: bool = False,
     extensions: tuple[x509.ExtensionType, ...] = (),
     end: datetime = END,
+    subject: str = "Test attestation key",
 ) -> bytes:
     """Return the certificate of an attestation key, as a certificate authority of TPMs would issue it."""
     issuer = issuer or intermediate()
     builder = (
         x509.CertificateBuilder()
-        .subject_name(_name("Test attestation key"))
+        .subject_name(_name(subject))
         .issuer_name(issuer.certificate.subject)
         .public_key(key)
         .serial_number(x509.random_serial_number())
