@@ -13,6 +13,7 @@ from glasshouse_attestations.claims import Claims, Outcome
 from glasshouse_attestations.document import format_time
 from glasshouse_attestations.errors import (
     AttributesError,
+    CertificateChainError,
     CertificateExpiredError,
     DebugError,
     EvidenceSignatureError,
@@ -24,7 +25,7 @@ from glasshouse_attestations.errors import (
 )
 from glasshouse_attestations.evidence import Evidence
 from support.snp_captures import AMAZON, capture, evidence_of, lenient, time_of
-from support.vectors import cases, needs_vectors
+from support.vectors import cases, needs_vectors, vector
 
 CASES = cases("snp")
 SOUND = [case for case in CASES if case["sig_ok"] and not case["debug"]]
@@ -169,3 +170,39 @@ def test_the_certificate_table_of_a_real_host_is_read() -> None:
     tabled = Evidence(platform="snp", quote=evidence.quote, endorsements={"certificate-table": table})
     claims = snp.verify(tabled, policy=lenient(source), now=time_of(source))
     assert claims.product == "Genoa"
+
+
+@needs_vectors
+@pytest.mark.parametrize("name", ["test-vcek-invalid-legacy.der", "test-vcek-invalid-new.der"])
+def test_a_vcek_that_amd_did_not_issue_is_refused(name: str) -> None:
+    source = "trustee/test-report"
+    evidence = evidence_of(source)
+    forged = replace(evidence, endorsements={**evidence.endorsements, "vcek": vector(f"snp/trustee/{name}")})
+    with pytest.raises(CertificateChainError):
+        snp.verify(forged, policy=lenient(source), now=time_of(source))
+
+
+@needs_vectors
+def test_amds_chain_as_a_guest_of_enarx_kept_it_endorses_its_vcek() -> None:
+    key = snp.EndorsementKey.parse(vector("snp/enarx/vcek.der"))
+    assert (key.kind, key.product) == (snp.Kind.VCEK, snp.Product.MILAN)
+    assert len(key.hardware_id or b"") == 64
+
+
+@needs_vectors
+def test_the_default_policy_refuses_every_captured_milan() -> None:
+    milans = [
+        case for case in CASES if case["leaf_product"].startswith("Milan") and case["signkey"] == "VCEK"
+    ]
+    assert len(milans) == 8
+    for case in milans:
+        with pytest.raises(ProductError, match="does not accept Milan"):
+            snp.verify(evidence_of(case["source"]), policy=snp.Policy(), now=time_of(case["source"]))
+
+
+@needs_vectors
+def test_the_same_evidence_gives_the_same_claims_from_remembered_certificates() -> None:
+    source = "oak/turin_oc"
+    assert verify(source) == verify(source)
+    with pytest.raises(CertificateExpiredError):
+        snp.verify(evidence_of(source), policy=lenient(source), now=time_of(source) + timedelta(days=3650))
