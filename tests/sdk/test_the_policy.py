@@ -17,7 +17,7 @@ from support.chain import SOURCE, Chain
 
 CHAIN = Chain()
 TEXT = CHAIN.policy_text()
-TPM = "[platforms.tpm]\n"
+TPM = f'[platforms.tpm]\nroot_sha256 = ["{"ab" * 32}"]\n'
 
 
 def test_a_development_policy_has_launchers() -> None:

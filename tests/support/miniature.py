@@ -125,7 +125,7 @@ def policy_toml(
 ) -> str:
     """Return a ``trust.toml`` that trusts these people, this log and, for development, this launcher."""
     platform = (
-        f'[platforms.simulated]\nlauncher_keys = ["{launcher.encode()}"]' if launcher else "[platforms.tpm]"
+        f'[platforms.simulated]\nlauncher_keys = ["{launcher.encode()}"]' if launcher else "[platforms.snp]"
     )
     organisations = "".join(
         f'[[auditors.organisations]]\nname = "auditor-{number}"\nkeys = ["{key.public_key.encode()}"]\n'

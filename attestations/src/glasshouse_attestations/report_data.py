@@ -6,7 +6,7 @@ import hashlib
 
 from .framing import frame
 
-__all__ = ["NONCE_SIZE", "REPORT_DATA_SIZE", "report_data"]
+__all__ = ["NONCE_SIZE", "REPORT_DATA_SIZE", "qualifying_data", "report_data"]
 
 NONCE_SIZE = 32
 REPORT_DATA_SIZE = 64
@@ -26,3 +26,10 @@ def report_data(
     if any(len(value) != 32 for value in values):
         raise ValueError("each value that report data binds has 32 bytes")
     return hashlib.sha512(frame(_DOMAIN, *values)).digest()
+
+
+def qualifying_data(report_data: bytes) -> bytes:
+    """Return what a TPM's quote has in place of the 64 bytes: their SHA-256, since not every TPM takes 64."""
+    if len(report_data) != REPORT_DATA_SIZE:
+        raise ValueError(f"report data has {REPORT_DATA_SIZE} bytes")
+    return hashlib.sha256(report_data).digest()

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias, cast
 
+from glasshouse_attestations import tpm
 from glasshouse_attestations.canonical_json import JSON
 from glasshouse_attestations.document import Document
 from glasshouse_attestations.errors import MalformedError
@@ -30,6 +33,7 @@ else:
 __all__ = [
     "Auditors",
     "DevelopmentPolicy",
+    "HardwarePolicies",
     "Limits",
     "LogTrust",
     "Maintainers",
@@ -51,6 +55,9 @@ LIMITS = (
     "inference_timeout_ms",
     "upload_timeout_ms",
 )
+HardwarePolicies: TypeAlias = Mapping[str, "tpm.Policy | None"]
+"""The hardware platforms that a policy accepts, each with its rules; ``None`` until there are any."""
+
 NO_QUORUM = "none"
 _MAX_SIZE = 512 << 10
 _MAX_KEYS = 64
@@ -121,7 +128,7 @@ class DevelopmentPolicy:
     """Accepts what ``trust`` vouches for, on ``platforms`` or simulated by a holder of ``launcher_keys``."""
 
     trust: Trust
-    platforms: frozenset[str]
+    platforms: HardwarePolicies
     launcher_keys: tuple[PublicKey, ...]
     limits: Limits
 
@@ -131,11 +138,11 @@ class ProductionPolicy:
     """Accepts what ``trust`` vouches for, on hardware ``platforms`` only."""
 
     trust: Trust
-    platforms: frozenset[str]
+    platforms: HardwarePolicies
     limits: Limits
 
     def __post_init__(self) -> None:
-        unknown = self.platforms - HARDWARE_PLATFORMS
+        unknown = self.platforms.keys() - HARDWARE_PLATFORMS
         if unknown:
             raise ValueError(f"not a hardware platform: {min(unknown)}")
 
@@ -285,13 +292,20 @@ def _parse_simulated(platforms: Document) -> tuple[PublicKey, ...]:
     return keys
 
 
-def _parse_platforms(platforms: Document) -> frozenset[str]:
-    """Take the hardware platforms; their tables are empty until this version can verify their evidence."""
-    names = HARDWARE_PLATFORMS.intersection(platforms.names())
-    for name in names:
-        platforms.document(name).end()
+def _parse_platforms(platforms: Document) -> HardwarePolicies:
+    """Take the hardware platforms, each with what its technology's policy asks for."""
+    names = sorted(HARDWARE_PLATFORMS.intersection(platforms.names()))
+    policies = {name: _parse_hardware(name, platforms.document(name)) for name in names}
     platforms.end()
-    return names
+    return MappingProxyType(policies)
+
+
+def _parse_hardware(name: str, table: Document) -> tpm.Policy | None:
+    """Take one table; those of platforms that this version cannot verify are empty."""
+    if name == tpm.PLATFORM:
+        return tpm.Policy.parse(table)
+    table.end()
+    return None
 
 
 def _parse_limits(document: Document) -> Limits:

@@ -7,35 +7,43 @@ reaches, and nothing that it calls can accept simulated evidence.
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 
-from glasshouse_attestations import simulated
+from glasshouse_attestations import simulated, tpm
 from glasshouse_attestations.claims import Claims
 from glasshouse_attestations.evidence import Evidence
 from glasshouse_attestations.keys import PublicKey
 
-from ._policy import HARDWARE_PLATFORMS
+from ._policy import HARDWARE_PLATFORMS, HardwarePolicies
 from .errors import PlatformNotAllowedError, PlatformNotSupportedError
 
 __all__ = ["verify_development_quote", "verify_hardware_quote"]
 
 
-def verify_hardware_quote(evidence: Evidence, *, platforms: frozenset[str]) -> Claims:
+def verify_hardware_quote(evidence: Evidence, *, platforms: HardwarePolicies, now: datetime) -> Claims:
     """Return the claims of a quote by one of the hardware ``platforms`` of the policy.
 
-    Raises :class:`PlatformNotAllowedError` for any other platform, and as yet
-    :class:`PlatformNotSupportedError` for each of these.
+    Raises :class:`PlatformNotAllowedError` for any other platform, :class:`PlatformNotSupportedError` for
+    one that this version cannot verify, and whatever the platform's own verification raises.
     """
-    if evidence.platform not in platforms & HARDWARE_PLATFORMS:
+    if evidence.platform not in platforms.keys() & HARDWARE_PLATFORMS:
         raise PlatformNotAllowedError(
             f"the policy does not accept evidence of the platform {evidence.platform!r}"
         )
+    rules = platforms[evidence.platform]
+    if isinstance(rules, tpm.Policy):
+        return tpm.verify(evidence, policy=rules, now=now)
     raise PlatformNotSupportedError(f"this version cannot verify evidence of {evidence.platform}")
 
 
 def verify_development_quote(
-    evidence: Evidence, *, platforms: frozenset[str], launcher_keys: Collection[PublicKey]
+    evidence: Evidence,
+    *,
+    platforms: HardwarePolicies,
+    launcher_keys: Collection[PublicKey],
+    now: datetime,
 ) -> Claims:
     """Return the claims of a hardware quote, or of a simulated one by a launcher of the policy."""
     if evidence.platform == simulated.PLATFORM and launcher_keys:
         return simulated.verify(evidence, launcher_keys=launcher_keys)
-    return verify_hardware_quote(evidence, platforms=platforms)
+    return verify_hardware_quote(evidence, platforms=platforms, now=now)

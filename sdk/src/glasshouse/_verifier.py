@@ -12,13 +12,15 @@ import hmac
 from dataclasses import dataclass
 from datetime import datetime
 
+from glasshouse_attestations import tpm
 from glasshouse_attestations.bundle import Bundle
 from glasshouse_attestations.claims import Claims
+from glasshouse_attestations.claims import Outcome as CheckOutcome
 from glasshouse_attestations.configuration import RuntimeConfiguration
 from glasshouse_attestations.evidence import Evidence
 from glasshouse_attestations.receipt import receipt_public_key
 from glasshouse_attestations.release import Release
-from glasshouse_attestations.report_data import report_data
+from glasshouse_attestations.report_data import qualifying_data, report_data
 from glasshouse_log import VerifiedCheckpoint, verify_checkpoint
 
 from ._log import (
@@ -146,6 +148,7 @@ def verify_attestation(
         channel=channel,
         receipt_public_key=receipt_key,
         configuration=attestation.configuration,
+        now=now,
         story=story,
     )
     with story.step(Step.CONFIGURATION) as proved:
@@ -248,12 +251,15 @@ def verify_evidence(
     channel: Channel,
     receipt_public_key: bytes,
     configuration: bytes,
+    now: datetime,
     story: Story,
 ) -> Claims:
     """Steps 9 to 11: a platform vouches that this very channel ends in the release."""
     with story.step(Step.QUOTE) as proved:
-        claims = verify_quote(evidence, policy)
+        claims = verify_quote(evidence, policy, now=now)
         proved(f"signed by the {claims.platform} platform")
+        if passed := [check.name for check in claims.checks if check.outcome is CheckOutcome.PASSED]:
+            proved(f"checked: {', '.join(passed)}")
     _tell_claims(claims, story)
     with story.step(Step.MEASUREMENT) as proved:
         release.reference_values.check(claims.platform, claims.registers)
@@ -266,25 +272,30 @@ def verify_evidence(
     return claims
 
 
-def verify_quote(evidence: Evidence, policy: Policy) -> Claims:
+def verify_quote(evidence: Evidence, policy: Policy, *, now: datetime) -> Claims:
     """Step 9: return what the platform signed; only a development policy can lead beyond hardware."""
     if isinstance(policy, DevelopmentPolicy):
         return verify_development_quote(
-            evidence, platforms=policy.platforms, launcher_keys=policy.launcher_keys
+            evidence, platforms=policy.platforms, launcher_keys=policy.launcher_keys, now=now
         )
-    return verify_hardware_quote(evidence, platforms=policy.platforms)
+    return verify_hardware_quote(evidence, platforms=policy.platforms, now=now)
 
 
 def check_report_data(
     claims: Claims, *, channel: Channel, receipt_public_key: bytes, configuration: bytes
 ) -> None:
-    """Step 11: the 64 bytes in the quote bind exactly these values; ``ReportDataMismatchError`` if not."""
+    """Step 11: the quote binds exactly these values, and if not: ``ReportDataMismatchError``.
+
+    It has the 64 bytes of report data themselves; only a TPM's has their SHA-256.
+    """
     expected = report_data(
         nonce=channel.nonce,
         tls_spki_sha256=channel.tls_spki_sha256,
         receipt_public_key=receipt_public_key,
         configuration_sha256=hashlib.sha256(configuration).digest(),
     )
+    if claims.platform == tpm.PLATFORM:
+        expected = qualifying_data(expected)
     if not hmac.compare_digest(claims.report_data, expected):
         raise ReportDataMismatchError(
             "the quote does not bind our nonce, this channel's TLS key, the receipt key and the configuration"
@@ -365,5 +376,8 @@ def _tell_claims(claims: Claims, story: Story) -> None:
     story.fact("platform", claims.platform)
     for name, value in claims.attributes:
         story.fact(name, value)
+    for check in claims.checks:
+        if check.outcome is CheckOutcome.NOT_CHECKED and check != tpm.QUALIFYING_DATA:
+            story.unproven(f"of the {claims.platform} evidence, {check.name}: {check.detail}")
     for each in claims.unproven:
         story.unproven(each)

@@ -15,13 +15,14 @@ TCG EK Credential Profile for certificates.
 
 from .policy import AZURE_ROOT_SHA256, GOOGLE_ROOT_SHA256, OVERRIDE_REGISTERS, UKI_REGISTERS, Policy
 from .structures import HashAlgorithm
-from .verify import PLATFORM, UNPROVEN, verify
+from .verify import PLATFORM, QUALIFYING_DATA, UNPROVEN, verify
 
 __all__ = [
     "AZURE_ROOT_SHA256",
     "GOOGLE_ROOT_SHA256",
     "OVERRIDE_REGISTERS",
     "PLATFORM",
+    "QUALIFYING_DATA",
     "UKI_REGISTERS",
     "UNPROVEN",
     "HashAlgorithm",

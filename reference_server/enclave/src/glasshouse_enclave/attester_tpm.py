@@ -7,13 +7,13 @@ certificate in an index of the non-volatile memory (both as on Azure's virtual m
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from glasshouse_attestations import canonical_json
 from glasshouse_attestations.evidence import Evidence
+from glasshouse_attestations.report_data import qualifying_data
 
 from .errors import AttestationUnavailableError
 from .tpm import Tpm
@@ -55,10 +55,9 @@ class TpmAttester:
             raise AttestationUnavailableError("the tpm takes too long") from err
 
     def _quote(self, report_data: bytes) -> Evidence:
-        qualifying_data = hashlib.sha256(report_data).digest()
         with self._lock:
             key = self._known_key()
-            quote = self._tpm.quote(AK_HANDLE, qualifying_data=qualifying_data, numbers=PCRS)
+            quote = self._tpm.quote(AK_HANDLE, qualifying_data=qualifying_data(report_data), numbers=PCRS)
             pcrs = self._tpm.read_pcrs(PCRS)
         own = {
             "signature": quote.signature,

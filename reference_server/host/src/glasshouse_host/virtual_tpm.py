@@ -1,6 +1,6 @@
 """A TPM in software for one machine, with an attestation key whose certificate is where clouds put it.
 
-swtpm is the TPM, tpm2-tools speak to it: an endorsement key, a restricted signing key below it at a
+swtpm is the TPM, tpm2-tools speak to it: an endorsement key, a restricted signing key beside it at a
 persistent handle, and that key's certificate in an index of the non-volatile memory. Handle and index are
 those of Azure's virtual machines, so that the image reads the same places there.
 """
@@ -29,6 +29,7 @@ SOCKET = "tpm.sock"
 _STATE = "tpm"
 _COMMANDS = "tpm-commands.sock"
 _SECONDS = 10.0
+_KEY_ATTRIBUTES = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign"
 _INDEX_ATTRIBUTES = "ownerwrite|ownerread|authread|no_da"
 
 
@@ -48,9 +49,9 @@ class VirtualTpm:
         programs.run([*manufacture, "--pcr-banks", "sha256", "--overwrite"], cwd=directory)
         with _listening(directory):
             _command(directory, "createek", "-c", EK_HANDLE, "-G", "ecc", "-u", "ek.pub")
-            signing = ["-G", "ecc", "-g", "sha256", "-s", "ecdsa"]
-            public = ["-u", "ak.pem", "-f", "pem", "-n", "ak.name"]
-            _command(directory, "createak", "-C", EK_HANDLE, "-c", "ak.ctx", *signing, *public)
+            signing = ["-C", "e", "-G", "ecc256:ecdsa-sha256:null", "-g", "sha256", "-a", _KEY_ATTRIBUTES]
+            _command(directory, "createprimary", "-c", "ak.ctx", *signing)
+            _command(directory, "readpublic", "-c", "ak.ctx", "-f", "pem", "-o", "ak.pem")
             _command(directory, "evictcontrol", "-C", "o", "-c", "ak.ctx", AK_HANDLE)
             certificate = authority.certify((directory / "ak.pem").read_bytes(), now=now)
             (directory / "ak.der").write_bytes(certificate)
@@ -98,6 +99,6 @@ def _command(directory: Path, name: str, *arguments: str) -> None:
     """Run one of tpm2-tools, and take out what it leaves in the TPM, which has room for three objects."""
     environment = {"TPM2TOOLS_TCTI": f"swtpm:path={_COMMANDS}"}
     programs.run([f"tpm2_{name}", *arguments], cwd=directory, environment=environment)
-    if name.startswith("create"):
+    if name in ("createek", "readpublic"):
         for kind in ("-t", "-l", "-s"):
             programs.run(["tpm2_flushcontext", kind], cwd=directory, environment=environment)

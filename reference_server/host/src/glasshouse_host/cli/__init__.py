@@ -1,4 +1,4 @@
-"""The command line: ``glasshouse-host run | keygen | api-key | config``."""
+"""The command line: ``glasshouse-host run | keygen | ca | api-key | config``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from glasshouse_attestations.errors import GlasshouseError, PlatformNotSupportedError
-from glasshouse_host.errors import EnclaveError, ImageContentError, InputFileError, IsolationError
+from glasshouse_host.errors import (
+    EnclaveError,
+    ImageContentError,
+    InputFileError,
+    IsolationError,
+    MissingProgramError,
+)
 
-from . import configuration, keys, run
+from . import authority, configuration, keys, run
 from .interrupts import Interrupted, interruptible
 
 __all__ = ["Commands", "main"]
@@ -18,7 +24,8 @@ __all__ = ["Commands", "main"]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _HINTS: dict[type[GlasshouseError], str] = {
-    PlatformNotSupportedError: "this version boots images with --platform simulated, for development",
+    PlatformNotSupportedError: "this version boots images with --platform simulated or tpm",
+    MissingProgramError: "on debian: apt-get install qemu-system-x86 ovmf swtpm swtpm-tools tpm2-tools",
     IsolationError: "with --isolation auto the next way is tried; a TMPDIR without noexec may be needed",
     ImageContentError: "build the image with glasshouse-audit build",
     InputFileError: "glasshouse-host run --help says what each file has to be",
@@ -51,5 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run.add_to(commands)
     keys.add_to(commands)
+    authority.add_to(commands)
     configuration.add_to(commands)
     return parser

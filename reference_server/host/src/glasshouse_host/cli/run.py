@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import re
 import sys
@@ -14,11 +13,11 @@ from glasshouse_attestations.errors import PlatformNotSupportedError
 from glasshouse_attestations.keys import SigningKey
 from glasshouse_attestations.model_id import ModelId
 from glasshouse_attestations.simulated import PLATFORM, Isolation
-from glasshouse_host import files
+from glasshouse_host import files, measured_boot
 from glasshouse_host.errors import InputFileError
 from glasshouse_host.launcher import AUTOMATIC, Launch, Ready, launch
 
-from . import configuration
+from . import configuration, machine
 from .keys import load_launcher_key
 
 if TYPE_CHECKING:
@@ -35,8 +34,9 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="measure an image and run its server",
-        description="Measure an image, run the server inside it apart from this system, and sign quotes over "
-        "the measurement. The platform simulated is for development: it protects nothing against you.",
+        description="Measure an image and run its server: with --platform tpm in a machine whose virtual TPM "
+        "attests to what was booted, with --platform simulated apart from this system, with quotes that the "
+        "launcher signs. The platform simulated is for development: it protects nothing against you.",
     )
     parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="the image, enclave.efi")
     parser.add_argument("--platform", required=True, choices=_PLATFORMS, help="what boots the image")
@@ -66,6 +66,7 @@ def add_to(commands: Commands) -> None:
         choices=("auto", *(isolation.value for isolation in AUTOMATIC)),
         help="how to keep the image apart from this system; auto takes the first that works",
     )
+    machine.add_arguments(parser)
     parser.add_argument(
         "--ready-file", type=Path, metavar="FILE", help="write the ready event there, as JSON"
     )
@@ -74,10 +75,23 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.platform != PLATFORM:
-        raise PlatformNotSupportedError(f"this version boots no image on the platform {options.platform}")
     if not _ADDRESS.fullmatch(options.listen):
         raise InputFileError("--listen takes HOST:PORT")
+    if options.platform == measured_boot.PLATFORM:
+        machine.run(
+            options,
+            configuration=configuration.chosen(options),
+            models=_parse_models(options.model),
+            announce=lambda ready: _print(options, machine.event(ready), machine.table(ready)),
+            log=_log,
+        )
+    elif options.platform == PLATFORM:
+        _run_simulated(options)
+    else:
+        raise PlatformNotSupportedError(f"this version boots no image on the platform {options.platform}")
+
+
+def _run_simulated(options: argparse.Namespace) -> None:
     request = Launch(
         image=options.image,
         key=load_launcher_key(options.key) if options.key else SigningKey.generate(),
@@ -87,7 +101,7 @@ def _run(options: argparse.Namespace) -> None:
         listen=options.listen,
         isolations=AUTOMATIC if options.isolation == "auto" else (Isolation(options.isolation),),
     )
-    launch(request, announce=functools.partial(_announce, options), log=_log)
+    launch(request, announce=lambda ready: _print(options, _event(ready), _table(ready)), log=_log)
 
 
 def _parse_models(texts: list[str]) -> dict[ModelId, Path]:
@@ -103,11 +117,12 @@ def _parse_models(texts: list[str]) -> dict[ModelId, Path]:
     return models
 
 
-def _announce(options: argparse.Namespace, ready: Ready) -> None:
-    line = json.dumps(_event(ready))
+def _print(options: argparse.Namespace, event: dict[str, object], rows: tuple[tuple[str, str], ...]) -> None:
+    line = json.dumps(event)
     if options.ready_file:
         files.write_atomically(options.ready_file, line.encode("utf-8") + b"\n")
-    print(line if options.json else _table(ready), flush=True)
+    table = "\n".join(f"{name:<14} {value}" for name, value in rows)
+    print(line if options.json else table, flush=True)
 
 
 def _event(ready: Ready) -> dict[str, object]:
@@ -124,15 +139,14 @@ def _event(ready: Ready) -> dict[str, object]:
     }
 
 
-def _table(ready: Ready) -> str:
-    rows = (
+def _table(ready: Ready) -> tuple[tuple[str, str], ...]:
+    return (
         ("listening", ready.listen),
         ("platform", f"{ready.platform}, isolation {ready.isolation.value}: for development only"),
         ("image", f"sha256:{ready.measurement.sha256.hex()}"),
         ("configuration", f"sha256:{ready.configuration_sha256.hex()}"),
         ("launcher key", ready.launcher_key.encode()),
     )
-    return "\n".join(f"{name:<14} {value}" for name, value in rows)
 
 
 def _log(message: str) -> None:
