@@ -35,10 +35,14 @@ AUDITOR = ("attestations", "transparency_log", "sdk", "audit")
 
 
 class Lock(NamedTuple):
-    """What a lock resolves: the dependencies of some distributions, and groups of ``pyproject.toml``."""
+    """What a lock resolves: the dependencies of some distributions, and groups of ``pyproject.toml``.
+
+    An ``alone`` lock holds just what the groups name, without the dependencies of that.
+    """
 
     distributions: tuple[str, ...]
     groups: tuple[str, ...]
+    alone: bool = False
 
 
 # The first one is resolved freely and the others keep its versions, so that every session runs the same code.
@@ -46,7 +50,8 @@ LOCKS = {
     "dev": Lock(DISTRIBUTIONS, ("build", "demo", "tests", "lint", "types", "isolation", "lock", "proto")),
     "audit": Lock(AUDITOR, ("build",)),
     "demo": Lock(DISTRIBUTIONS, ("build", "demo")),
-    "tests": Lock(DISTRIBUTIONS, ("build", "demo", "tests")),
+    "tests": Lock(DISTRIBUTIONS, ("build", "demo", "tests", "proto")),
+    "peers": Lock((), ("peers",), alone=True),
     "lint": Lock((), ("lint",)),
     "isolation": Lock((), ("isolation",)),
     "lock": Lock((), ("lock",)),
@@ -64,6 +69,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests, or those of ``-- PATH``; ``GLASSHOUSE_TEST_TORCH=1`` adds those that need PyTorch."""
     install(session, "tests", DISTRIBUTIONS)
+    install(session, "peers")
     if os.environ.get("GLASSHOUSE_TEST_TORCH") == "1":
         # Not in the lock: most platforms would download gigabytes of it for a handful of tests.
         session.install("--quiet", "torch==2.13.0")
@@ -152,10 +158,11 @@ def lock(session: nox.Session) -> None:
     for name, content in LOCKS.items():
         wanted.write_text("".join(f"{line}\n" for line in requirements(content)), encoding="utf-8")
         same_versions = () if name == "dev" else ("--constraints", "locks/dev.txt")
+        depth = ("--no-deps",) if content.alone else ()
         session.run(
             *("uv", "pip", "compile", str(wanted), "--output-file", f"locks/{name}.txt", "--quiet"),
             *("--universal", "--python-version", "3.10", "--generate-hashes", "--no-annotate", "--no-header"),
-            *(*same_versions, *options),
+            *(*same_versions, *depth, *options),
             env={"UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"},
         )
     if "--image" in session.posargs:
@@ -193,7 +200,8 @@ def install(session: nox.Session, lock_name: str, distributions: tuple[str, ...]
 def from_lock(name: str) -> tuple[str, ...]:
     """pip's arguments for a lock: only wheels, since an sdist would run code and want a compiler."""
     path = ROOT / "locks" / f"{name}.txt"
-    return ("--quiet", "--only-binary=:all:", "--require-hashes", "--requirement", str(path))
+    depth = ("--no-deps",) if LOCKS[name].alone else ()
+    return ("--quiet", "--only-binary=:all:", "--require-hashes", *depth, "--requirement", str(path))
 
 
 def from_tree(distributions: tuple[str, ...]) -> tuple[str, ...]:
