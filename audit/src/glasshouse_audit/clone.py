@@ -101,8 +101,9 @@ def _version(path: Path) -> str | None:
 def _git(tree: Path | None, *arguments: str) -> str:
     done = _run(tree, *arguments)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = lines[-1].removeprefix("fatal: ") if lines else f"exit code {done.returncode}"
+        # git's own word comes first where it says more than one thing.
+        lines = [line for line in done.stderr.splitlines() if line.startswith("fatal: ")]
+        reason = lines[0].removeprefix("fatal: ") if lines else f"exit code {done.returncode}"
         raise SourceError(f"git {_command(arguments)} failed: {reason}", hint=_hint(reason))
     return done.stdout
 
