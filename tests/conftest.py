@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
+
+# onnxruntime would otherwise leave a device identifier and a database behind when it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # A busy machine is no failure, and a failure must be the same failure when it is run again.
 settings.register_profile("glasshouse", deadline=None, derandomize=True)
