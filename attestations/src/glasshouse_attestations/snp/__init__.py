@@ -6,7 +6,7 @@ bytes that the guest chose. See ``docs/evidence/snp.md`` for what it does not pr
 """
 
 from .certificate_table import encode_certificate_table, parse_certificate_table
-from .certificates import EndorsementKey, Kind
+from .endorsement_key import EndorsementKey, Kind
 from .policy import ENTRYSIGN_MICROCODE, Policy
 from .product import ROOT_SHA256, Processor, Product
 from .report import Firmware, GuestFlag, PlatformFlag, Report, Signer

@@ -16,10 +16,10 @@ from ..errors import (
     ProductError,
     TcbFloorError,
 )
-from .certificates import EndorsementKey, Kind
+from .endorsement_key import EndorsementKey, Kind
 from .policy import Policy
 from .product import Product
-from .report import HOST_REQUESTED, GuestFlag, Report
+from .report import HOST_REQUESTED, GuestFlag, PlatformFlag, Report
 from .tcb import Tcb
 
 __all__ = ["appraise", "tcbs"]
@@ -218,7 +218,7 @@ def _check_platform_flags(report: Report, policy: Policy) -> tuple[Check, ...]:
             forbidden=flag in policy.forbidden_platform_flags,
             source=f"{_ABI}, 7.3 (PLATFORM_INFO)",
         )
-        for flag in type(report.platform_flags)
+        for flag in PlatformFlag
     )
 
 

@@ -26,12 +26,11 @@ from ..evidence import Evidence
 from .appraisal import appraise, tcbs
 from .certificate_table import parse_certificate_table
 from .certificates import (
-    EndorsementKey,
-    Kind,
     verify_authorities,
     verify_leaf,
     verify_not_revoked,
 )
+from .endorsement_key import EndorsementKey, Kind
 from .policy import Policy
 from .product import ROOT_SHA256, Product
 from .report import GuestFlag, Report, Signer
