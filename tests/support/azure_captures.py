@@ -7,7 +7,9 @@ from base64 import urlsafe_b64encode
 from datetime import datetime, timezone
 from functools import cache
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from glasshouse_attestations import azure, dcap, snp, tpm
 from glasshouse_attestations.azure import HclReport, ReportType, RuntimeData
@@ -126,3 +128,7 @@ def generated_certificate(key: rsa.RSAPublicKey, kind: str = "ConfidentialVM") -
     """Return a certificate of the generated authority, in the name of an Azure machine."""
     certificate = pki_tpm.certify(key, subject=f"0123456789ab.{kind}.Azure.windows.net")
     return {"ak-certificate": certificate, "ak-chain": pki_tpm.intermediate().pem}
+
+
+def pem_as_der(pem: bytes) -> tuple[bytes, ...]:
+    return tuple(each.public_bytes(Encoding.DER) for each in x509.load_pem_x509_certificates(pem))
