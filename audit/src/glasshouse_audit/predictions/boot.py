@@ -84,7 +84,7 @@ def rtmr(events: Iterable[Event], number: int) -> bytes:
 
 
 def extend_all(digests: Iterable[bytes], *, algorithm: str) -> bytes:
-    """Return a register that started at zero and was extended with ``digests`` (TPM 2.0 Part 1, 17.4)."""
+    """Return a register that started at zero and was extended with ``digests`` (TPM 2.0 Part 1, "Extend of a PCR")."""
     register = bytes(hashlib.new(algorithm).digest_size)
     for digest in digests:
         register = hashlib.new(algorithm, register + digest).digest()
