@@ -45,12 +45,11 @@ __all__ = [
 ROOT_SPKI_SHA256 = bytes.fromhex("a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e")
 """SHA-256 of the key of the Intel SGX Root CA, for which Intel has issued more than one certificate."""
 
-_LINE = rb"[A-Za-z0-9+/]{64}\n"
-_BLOCK = re.compile(
-    rb"-----BEGIN CERTIFICATE-----\n((?:"
-    + _LINE
-    + rb"){1,256}[A-Za-z0-9+/=]{0,64}\n?)-----END CERTIFICATE-----\n?"
+# Lines of 64 characters (RFC 7468) or, from some quoting software, of 76 (RFC 2045), and a shorter last one.
+_LINES = b"|".join(
+    rb"(?:[A-Za-z0-9+/]{%d}\n){1,256}[A-Za-z0-9+/=]{0,%d}" % (width, width) for width in (64, 76)
 )
+_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----\n((?:" + _LINES + rb")\n?)-----END CERTIFICATE-----\n?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
