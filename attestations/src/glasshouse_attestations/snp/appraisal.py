@@ -186,10 +186,11 @@ def _check_minimum_abi(report: Report, policy: Policy) -> Check:
 
 def _check_guest_flags(report: Report, policy: Policy) -> tuple[Check, ...]:
     """Each flag of the guest's policy is as required or forbidden."""
+    on = report.guest_flags
     return tuple(
         _check_flag(
             flag,
-            on=flag in report.guest_flags,
+            on=flag in on,
             required=flag in policy.required_guest_flags,
             forbidden=flag in policy.forbidden_guest_flags,
             source=f"{_ABI}, 4.3",
@@ -210,10 +211,11 @@ def _check_vmpl(report: Report, policy: Policy) -> Check:
 
 def _check_platform_flags(report: Report, policy: Policy) -> tuple[Check, ...]:
     """Each flag of the platform is as required or forbidden."""
+    on = report.platform_flags
     return tuple(
         _check_flag(
             flag,
-            on=flag in report.platform_flags,
+            on=flag in on,
             required=flag in policy.required_platform_flags,
             forbidden=flag in policy.forbidden_platform_flags,
             source=f"{_ABI}, 7.3 (PLATFORM_INFO)",

@@ -68,7 +68,7 @@ def verify_authorities(
     :class:`CertificateChainError` or :class:`CertificateExpiredError`.
     """
     root = _load_root(ark, product, root_sha256)
-    intermediate = _load_intermediate(ask, root)
+    intermediate = _load_intermediate(ask, ark)
     verify_chain(
         (intermediate, root), root_sha256=root_sha256, algorithms=[Algorithm.RSA_PSS_SHA384], now=now
     )
@@ -127,11 +127,13 @@ def _load_root(ark: bytes, product: Product, root_sha256: Collection[bytes]) -> 
     raise CertificateChainError("the SHA-256 of the root is not that of the pinned root")
 
 
-def _load_intermediate(ask: bytes, root: x509.Certificate) -> x509.Certificate:
+@lru_cache(maxsize=16)
+def _load_intermediate(ask: bytes, ark: bytes) -> x509.Certificate:
+    """The intermediate that the root, which must be pinned, signed; neither depends on the time."""
     certificate = Certificate.parse(ask)
     if certificate.serial_number == 0:
         raise MalformedError("the intermediate has no serial number")
-    _check_signature(certificate, root)
+    _check_signature(certificate, _load_certificate(ark))
     return _load_certificate(ask)
 
 

@@ -66,6 +66,10 @@ class PlatformFlag(IntFlag):
     TIO_EN = 1 << 7
 
 
+_GUEST_FLAGS = sum(flag.value for flag in GuestFlag)
+_PLATFORM_FLAGS = sum(flag.value for flag in PlatformFlag)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Firmware:
     """The version and build of the SEV firmware; its order is the order of its releases."""
@@ -169,12 +173,12 @@ class Report:
     @property
     def guest_flags(self) -> GuestFlag:
         """The bits of POLICY that have a name."""
-        return GuestFlag(self.policy & _mask(GuestFlag))
+        return GuestFlag(self.policy & _GUEST_FLAGS)
 
     @property
     def unknown_guest_bits(self) -> int:
         """The bits of POLICY above the ABI version that have no name."""
-        return self.policy & ~0xFFFF & ~_mask(GuestFlag)
+        return self.policy & ~0xFFFF & ~_GUEST_FLAGS
 
     @property
     def minimum_abi(self) -> tuple[int, int]:
@@ -184,12 +188,12 @@ class Report:
     @property
     def platform_flags(self) -> PlatformFlag:
         """The bits of PLATFORM_INFO that have a name."""
-        return PlatformFlag(self.platform_info & _mask(PlatformFlag))
+        return PlatformFlag(self.platform_info & _PLATFORM_FLAGS)
 
     @property
     def unknown_platform_bits(self) -> int:
         """The bits of PLATFORM_INFO that have no name."""
-        return self.platform_info & ~_mask(PlatformFlag)
+        return self.platform_info & ~_PLATFORM_FLAGS
 
     @property
     def chip_id_masked(self) -> bool:
@@ -233,7 +237,3 @@ def _firmware(data: bytes, at: int) -> Firmware:
 
 def _integer(data: bytes, at: int, size: int) -> int:
     return int.from_bytes(data[at : at + size], "little")
-
-
-def _mask(flags: type[IntFlag]) -> int:
-    return sum(flag.value for flag in flags)

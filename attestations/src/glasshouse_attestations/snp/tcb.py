@@ -39,10 +39,10 @@ class Tcb:
         """Return the TCB in these 8 bytes of a report, in the layout of ``product``."""
         if len(data) != TCB_SIZE:
             raise MalformedError(f"a TCB has {TCB_SIZE} bytes")
-        layout = _layout(product)
-        if any(byte for at, byte in enumerate(data) if at not in layout.values()):
+        tcb = cls(**{name: data[at] for name, at in _layout(product).items()})
+        if tcb.encode(product) != data:
             raise MalformedError(f"a reserved byte of a TCB of {product.value} is not zero")
-        return cls(**{name: data[at] for name, at in layout.items()})
+        return tcb
 
     def encode(self, product: Product) -> bytes:
         """Write the TCB as :meth:`parse` reads it."""
