@@ -100,6 +100,9 @@ def load_certificate(der: bytes) -> x509.Certificate:
         raise MalformedError("a certificate does not parse") from err
     if certificate.public_bytes(serialization.Encoding.DER) != der:
         raise MalformedError("a certificate is followed by other bytes")
+    # The bit string of the signature comes last, is not signed, and counts its unused bits: always none.
+    if not der.endswith(b"\0" + certificate.signature):
+        raise MalformedError("the signature of a certificate is not a whole number of bytes")
     return certificate
 
 
@@ -232,6 +235,8 @@ def load_revocation_list(der: bytes) -> x509.CertificateRevocationList:
         raise MalformedError("a revocation list does not parse") from err
     if revoked.public_bytes(serialization.Encoding.DER) != der:
         raise MalformedError("a revocation list is followed by other bytes")
+    if not der.endswith(b"\0" + revoked.signature):
+        raise MalformedError("the signature of a revocation list is not a whole number of bytes")
     return revoked
 
 
