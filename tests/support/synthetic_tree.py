@@ -46,6 +46,7 @@ files = ["*"]
 
 [root]
 directories = ["proc"]
+keep = []
 exclude = ["boot/*", "usr/lib/stub.efi", "usr/share/doc/*"]
 
 [root.links]

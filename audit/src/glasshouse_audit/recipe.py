@@ -76,6 +76,7 @@ class Recipe:
     sources: tuple[SourcePackage, ...]
     suffixes: tuple[str, ...]
     directories: tuple[str, ...]
+    keep: tuple[str, ...]
     exclude: tuple[str, ...]
     links: Mapping[str, str]
     files: Mapping[str, bytes]
@@ -121,6 +122,7 @@ def _parse_recipe(document: Document) -> Recipe:
         sources=tuple(map(_parse_source, sources.documents("packages", max_count=_MAX_ITEMS))),
         suffixes=_texts(sources, "suffixes"),
         directories=_texts(root, "directories"),
+        keep=_texts(root, "keep"),
         exclude=_texts(root, "exclude"),
         links=_table(root, "links"),
         files=_contents(root, "files"),

@@ -27,8 +27,9 @@ class Root:
         self._recipe = recipe
         self._members: dict[str, Member] = {}
         self._merged = {path: target for path, target in recipe.links.items() if "/" not in path}
+        self._keep = [(rule, re.compile(fnmatch.translate(rule))) for rule in recipe.keep]
         self._exclude = [(rule, re.compile(fnmatch.translate(rule))) for rule in recipe.exclude]
-        self._unused = set(recipe.exclude)
+        self._unused = {*recipe.keep, *recipe.exclude}
         self._boot: dict[str, Member] = {}
         try:
             self._put_recipe()
@@ -53,7 +54,7 @@ class Root:
     def archive(self) -> Archive:
         """Return the whole file system: what was added, and what the recipe itself lists."""
         if self._unused:
-            raise RecipeError(f"recipe excludes what is not there: {' '.join(sorted(self._unused))}")
+            raise RecipeError(f"recipe has rules for what is not there: {' '.join(sorted(self._unused))}")
         try:
             members = {**self._directories(), **self._members}
             for member in self._members.values():
@@ -78,9 +79,10 @@ class Root:
 
     def _is_excluded(self, path: str) -> bool:
         # Every rule is tried, so that one rule covering another does not make it look unused.
-        matching = [rule for rule, pattern in self._exclude if pattern.fullmatch(path)]
-        self._unused.difference_update(matching)
-        return bool(matching)
+        kept = [rule for rule, pattern in self._keep if pattern.fullmatch(path)]
+        excluded = [rule for rule, pattern in self._exclude if pattern.fullmatch(path)]
+        self._unused.difference_update(kept, excluded)
+        return bool(excluded) and not kept
 
     def _merge(self, member: Member) -> Member:
         """Move a member of ``/bin``, ``/lib`` and so on below ``/usr``, and make links relative."""
