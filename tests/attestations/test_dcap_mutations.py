@@ -66,7 +66,7 @@ def test_every_byte_of_a_quote_counts(kind: tuple[str, str]) -> None:
 
 
 @needs_vectors
-@pytest.mark.parametrize("kind", KINDS, ids=["sgx", "tdx-v4", "tdx-v5"])
+@pytest.mark.parametrize("kind", [SGX, TDX_V5], ids=["sgx", "tdx-v5"])
 def test_every_bit_of_what_is_signed_and_of_its_signature_counts(kind: tuple[str, str]) -> None:
     capture = capture_of(*kind)
     size = capture.quote.index(b"-----BEGIN")

@@ -187,6 +187,9 @@ def _verified_revocation_list(
     verify_revocation_list(revoked, issuer=issuer, now=start)
     if end is None:
         raise RevocationListError("the revocation list does not say until when it is current")
+    # A critical extension limits what the list speaks of (RFC 5280, 5.2); Intel's have none.
+    if any(extension.critical for extension in revoked.extensions):
+        raise RevocationListError("the revocation list has a critical extension, and its meaning is unknown")
     return revoked, start, end
 
 
