@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAlgorithmOID
 
 from ..errors import CertificateRevokedError, MalformedError, RevocationListError, UnavailableError
 from ..x509 import Algorithm, load_certificate, verify_chain
@@ -63,6 +63,11 @@ def _load(der: bytes) -> ocsp.OCSPResponse:
         raise MalformedError("an OCSP response does not parse") from err
     if written != der:
         raise MalformedError("an OCSP response is followed by other bytes")
+    if (
+        response.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
+        and b"\0" + response.signature not in der
+    ):
+        raise MalformedError("the signature of an OCSP response is not a whole number of bytes")
     return response
 
 
@@ -97,9 +102,8 @@ def _verify_signature(response: ocsp.OCSPResponse, signer: x509.Certificate) -> 
     key = signer.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise RevocationListError("the OCSP responder's key is not on P-384")
-    used = response.signature_hash_algorithm
-    if not isinstance(used, hashes.SHA384):
-        raise RevocationListError("the OCSP response is signed with another hash than SHA-384")
+    if response.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA384:
+        raise RevocationListError("the OCSP response is not signed with ECDSA and SHA-384")
     try:
         key.verify(response.signature, response.tbs_response_bytes, ec.ECDSA(hashes.SHA384()))
     except InvalidSignature as err:
@@ -111,9 +115,10 @@ def _find_answer(
 ) -> ocsp.OCSPSingleResponse:
     try:
         answers = tuple(response.responses)
+        matches = [_is_about(answer, certificate, issuer) for answer in answers]
     except (ValueError, TypeError, UnsupportedAlgorithm) as err:
         raise MalformedError("an OCSP response does not parse") from err
-    if len(answers) != 1 or not _is_about(answers[0], certificate, issuer):
+    if matches != [True]:
         raise RevocationListError(f"the OCSP response is not about {_name(certificate)} alone")
     return answers[0]
 

@@ -215,9 +215,7 @@ def _parse_resource(resource: Any) -> tuple[int, frozenset[bytes]]:
     index = _number(resource.get("index"), _MAX_INDEX)
     alternatives = _number(resource.get("alternatives"), _MAX_ALTERNATIVES)
     if resource.get("active") not in ("True", "False") or resource.get("size") != str(DIGEST_SIZE):
-        raise MalformedError(
-            f"the measurement {index} of a RIM is neither active nor inactive, or has no size"
-        )
+        raise MalformedError(f"the measurement {index} of a RIM has no known state or size")
     hashes: dict[int, bytes] = {}
     for name, value in resource.attrib.items():
         match = _HASH.fullmatch(name)
