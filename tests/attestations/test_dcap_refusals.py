@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from glasshouse_attestations.claims import Outcome
@@ -151,6 +152,12 @@ def test_the_chain_must_end_in_the_pinned_key_and_not_only_in_the_name() -> None
     assert TdxPolicy().tcb.root_spki_sha256 == SgxPolicy().tcb.root_spki_sha256 == {ROOT_SPKI_SHA256}
 
 
+def test_what_one_policy_trusts_is_not_remembered_for_another() -> None:
+    evidence = intel().evidence()
+    verify(evidence, policy=intel().tdx(), now=NOW)
+    refused(CertificateChainError, evidence, TdxPolicy())
+
+
 def chain_of(*authorities: Any) -> bytes:
     return b"".join(authority.pem for authority in authorities)
 
@@ -232,6 +239,7 @@ def test_a_revocation_list_must_be_its_issuers_and_current(part: str) -> None:
         revocation_list(Intel.generate().root),
         revocation_list(intel().tcb_signer),
         revocation_list(issuer, end=NOW),
+        revocation_list(issuer, critical=x509.DeltaCRLIndicator(1)),
         revocation_list(issuer, start=NOW + timedelta(seconds=1)),
     ]
     for der in lists:

@@ -88,6 +88,7 @@ def revocation_list(
     signer: Authority | None = None,
     start: datetime = NOW - DAY,
     end: datetime = NOW + 29 * DAY,
+    critical: x509.ExtensionType | None = None,
 ) -> bytes:
     """Return a list in the name of ``issuer``, signed by it or by ``signer``."""
     builder = (
@@ -99,6 +100,8 @@ def revocation_list(
     for certificate in revoked:
         entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
         builder = builder.add_revoked_certificate(entry.revocation_date(start).build())
+    if critical is not None:
+        builder = builder.add_extension(critical, critical=True)
     signed = builder.sign((signer or issuer).key, hashes.SHA256())
     return signed.public_bytes(serialization.Encoding.DER)
 

@@ -175,7 +175,7 @@ class Quote:
         signed = data[: reader.position]
         signature_data = _Reader(reader.take(reader.integer(4)), "the signature section")
         padding = reader.rest()
-        if any(padding):
+        if padding.strip(b"\0"):
             raise MalformedError("the quote is followed by bytes that are not zero")
         signature, attestation_key = signature_data.take(64), signature_data.take(64)
         certification = signature_data if version == 3 else _enter_certification(signature_data)

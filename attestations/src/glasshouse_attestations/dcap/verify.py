@@ -373,7 +373,7 @@ def _attributes(quote: Quote, pck: PckExtensions, tcb_info: TcbInfo) -> Iterator
     yield "pce-svn", str(pck.pce_svn)
     if pck.platform_instance_id is not None:
         yield "platform-instance-id", pck.platform_instance_id.hex()
-    for flag in sorted(pck.configuration or ()):
-        yield "configuration", flag
+    if pck.configuration is not None:
+        yield "configuration", ", ".join(sorted(pck.configuration))
     yield "tcb-evaluation-number", str(tcb_info.evaluation_number)
     yield "quoting-enclave-user-data", quote.user_data.hex()
