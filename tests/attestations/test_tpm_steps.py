@@ -72,6 +72,7 @@ def test_a_quote_by_a_certified_key_gives_its_registers_and_qualifying_data(quot
     outcomes = {each.name: each.outcome for each in claims.checks}
     assert outcomes == {
         "attestation key certificate": Outcome.PASSED,
+        "attestation key revocation": Outcome.NOT_CHECKED,
         "attestation key role": Outcome.PASSED,
         "google cloud instance": Outcome.NOT_APPLICABLE,
         "attestation key attributes": Outcome.PASSED,

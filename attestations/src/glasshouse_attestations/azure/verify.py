@@ -22,7 +22,7 @@ from ..tpm import attestation_key as ak
 from ..tpm import pcr
 from ..tpm.quote import Quote, verify_quote
 from ..tpm.structures import PublicKey
-from ..tpm.verify import QUALIFYING_DATA, describe
+from ..tpm.verify import NOT_REVOKED, QUALIFYING_DATA, describe
 from .hcl import HclReport, ReportType, RuntimeData, VmConfiguration
 from .policy import Policy
 
@@ -86,7 +86,8 @@ def verify(evidence: Evidence, *, policy: Policy, now: datetime) -> Claims:
         scheme=ak.scheme_of(runtime.attestation_key, None),
         policy=policy.quote,
     )
-    checks = (_BOUND, paravisor, *configuration, certified, *quote.checks, QUALIFYING_DATA)
+    layers = (_BOUND, paravisor, *configuration, certified, NOT_REVOKED)
+    checks = (*layers, *quote.checks, QUALIFYING_DATA)
     return _claims(report, hardware, runtime, quote, checks, policy)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -73,6 +74,7 @@ class Scheme:
     hash: HashAlgorithm
 
 
+@lru_cache(maxsize=64)
 def load_padded_certificate(data: bytes) -> x509.Certificate:
     """Return the certificate in ``data``: DER, then zeros or nothing.
 
@@ -93,11 +95,18 @@ def verify_certificate(
 
     ``issuers`` is PEM, from the certificate's own issuer to the root.
     """
-    chain = (certificate, *load_pem_chain(issuers, max_certificates=_MAX_ISSUERS))
+    chain = (certificate, *_load_issuers(issuers))
     verify_chain(
         chain, root_sha256=root_sha256, algorithms=_CHAIN_ALGORITHMS, now=now, understood=_UNDERSTOOD
     )
     return chain
+
+
+@lru_cache(maxsize=16)
+def _load_issuers(pem: bytes) -> tuple[x509.Certificate, ...]:
+    # Taking certificates apart is pure, and the same few issuers come again and again; whether they are
+    # valid and signed is checked anew each time.
+    return load_pem_chain(pem, max_certificates=_MAX_ISSUERS)
 
 
 def check_role(certificate: x509.Certificate) -> None:

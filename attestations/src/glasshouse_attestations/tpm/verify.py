@@ -70,7 +70,8 @@ def verify(evidence: Evidence, *, policy: Policy, now: datetime) -> Claims:
         policy=policy,
     )
     signer_check = _check_signer(area, quote.attestation)
-    checks = (_chain_check(chain), _ROLE, instance_check, attributes_check, signer_check, *quote.checks)
+    key_checks = (_chain_check(chain), NOT_REVOKED, _ROLE, instance_check, attributes_check, signer_check)
+    checks = (*key_checks, *quote.checks)
     return _claims(quote, checks, certificate, instance, policy)
 
 
@@ -173,6 +174,14 @@ def _passed(name: str, detail: str, source: str) -> Check:
 _ROLE = _passed(
     "attestation key role", "a certificate for attestation keys", "TCG EK Credential Profile, 3.2"
 )
+
+NOT_REVOKED = Check(
+    name="attestation key revocation",
+    outcome=Outcome.NOT_CHECKED,
+    detail="no revocation list of the authorities is part of the evidence",
+    source="RFC 5280, 6.3",
+)
+"""What becomes of a key whose certificate was withdrawn: nobody publishes that in a form that travels."""
 
 QUALIFYING_DATA = Check(
     name="qualifying data",
