@@ -56,7 +56,7 @@ def test_a_production_policy_is_another_type_and_refuses_a_simulated_platform() 
         ({"source": ""}, "source"),
         ({"platforms": "[platforms]\n"}, "no platform"),
         ({"platforms": "[platforms.sev]\n"}, "unknown field"),
-        ({"platforms": "[platforms.snp]\nminimum_tcb = 3\n"}, "unknown field"),
+        ({"platforms": "[platforms.snp]\nminimum_tbc = 3\n"}, "unknown field"),
         ({"platforms": "[platforms.simulated]\nlauncher_keys = []\n"}, "launcher_keys"),
         ({"extra": "[other]\n"}, "unknown field 'other'"),
         ({"extra": "[configuration]\nmax_tokens = 1\n"}, "unknown field"),

@@ -649,13 +649,13 @@ class TestStep9:
 
     @pytest.mark.parametrize("kind", ["development", "production"])
     @pytest.mark.parametrize("platform", ["snp", "tdx", "sgx", "nitro"])
-    def test_hardware_evidence_cannot_be_checked_yet(self, kind: str, platform: str) -> None:
+    def test_what_is_no_quote_of_its_platform_is_refused(self, kind: str, platform: str) -> None:
         chain = Chain()
         evidence = Evidence(platform=platform, quote=b"a quote").encode()
         policy = chain.policy(kind=kind, platforms=f"[platforms.{platform}]\n")
         refusal(
             Step.QUOTE,
-            errors.PlatformNotSupportedError,
+            errors.MalformedError,
             lambda: verify(chain, chain.attestation(evidence=evidence), policy=policy),
         )
 

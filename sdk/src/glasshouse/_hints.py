@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from glasshouse_attestations.errors import (
+    CertificateExpiredError,
+    CollateralError,
+    DebugError,
+    RevocationListError,
+    TcbFloorError,
+    TcbStatusError,
+)
+
 from .errors import (
     ConsistencyError,
     EvidenceSignatureError,
@@ -12,6 +21,7 @@ from .errors import (
     MalformedError,
     MeasurementMismatchError,
     NoteSignatureError,
+    PlatformError,
     PlatformNotAllowedError,
     PlatformNotSupportedError,
     QuorumError,
@@ -21,9 +31,11 @@ from .errors import (
     ValidityError,
 )
 
-__all__ = ["HINTS"]
+__all__ = ["HINTS", "hint_for"]
 
 _REFRESH = "ask the operator to refresh the server's bundle"
+_RENEW = "ask the operator to renew the collateral that the server sends; check that your clock is right"
+_NEWER_FIRMWARE = "ask the operator for newer firmware; only your policy decides what is enough for you"
 _NOT_THE_LOGS = "compare the log in your policy with the one that the maintainers publish"
 
 HINTS: dict[type[GlasshouseError], str] = {
@@ -39,7 +51,21 @@ HINTS: dict[type[GlasshouseError], str] = {
     ValidityError: "check that your clock is right; the operator has to run a release that is valid now",
     PlatformNotAllowedError: "only your policy decides which platforms are enough for you",
     PlatformNotSupportedError: "update this client once a version supports that platform",
-    EvidenceSignatureError: "compare the launcher's key in your policy with the operator's",
+    EvidenceSignatureError: "simulated: compare the launcher's key in your policy with the operator's;"
+    " hardware: this is no genuine quote, send the server nothing",
+    PlatformError: "compare the platform's table in your policy with what the operator promises",
+    CertificateExpiredError: _RENEW,
+    CollateralError: _RENEW,
+    RevocationListError: _RENEW,
+    DebugError: "the operator can read this guest's memory: send it nothing",
+    TcbFloorError: _NEWER_FIRMWARE,
+    TcbStatusError: _NEWER_FIRMWARE,
     MeasurementMismatchError: "the server runs something else than what was released: send it nothing",
     ReportDataMismatchError: "somebody may stand between you and the enclave: send nothing",
 }
+
+
+def hint_for(err: GlasshouseError) -> str | None:
+    """Return what can be done about ``err``: its own hint, or that of its class or the nearest one above."""
+    kinds = (kind for kind in type(err).__mro__ if kind in HINTS)
+    return err.hint or next((HINTS[kind] for kind in kinds), None)

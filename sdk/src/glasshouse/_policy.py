@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from os import PathLike
@@ -16,13 +15,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias, cast
 
-from glasshouse_attestations import tpm
 from glasshouse_attestations.canonical_json import JSON
 from glasshouse_attestations.document import Document
 from glasshouse_attestations.errors import MalformedError
 from glasshouse_attestations.keys import PublicKey
 from glasshouse_log import TrustPolicy
 
+from ._platforms import HARDWARE_PLATFORMS, HardwarePolicies, parse_hardware_policy
 from .errors import ConfigurationError, PolicyError
 
 if sys.version_info >= (3, 11):
@@ -33,7 +32,6 @@ else:
 __all__ = [
     "Auditors",
     "DevelopmentPolicy",
-    "HardwarePolicies",
     "Limits",
     "LogTrust",
     "Maintainers",
@@ -45,7 +43,6 @@ __all__ = [
     "parse_policy",
 ]
 
-HARDWARE_PLATFORMS = frozenset({"tpm", "snp", "tdx", "sgx", "nitro"})
 LIMITS = (
     "max_models",
     "max_model_bytes",
@@ -55,9 +52,6 @@ LIMITS = (
     "inference_timeout_ms",
     "upload_timeout_ms",
 )
-HardwarePolicies: TypeAlias = Mapping[str, "tpm.Policy | None"]
-"""The hardware platforms that a policy accepts, each with its rules; ``None`` until there are any."""
-
 NO_QUORUM = "none"
 _MAX_SIZE = 512 << 10
 _MAX_KEYS = 64
@@ -295,17 +289,9 @@ def _parse_simulated(platforms: Document) -> tuple[PublicKey, ...]:
 def _parse_platforms(platforms: Document) -> HardwarePolicies:
     """Take the hardware platforms, each with what its technology's policy asks for."""
     names = sorted(HARDWARE_PLATFORMS.intersection(platforms.names()))
-    policies = {name: _parse_hardware(name, platforms.document(name)) for name in names}
+    policies = {name: parse_hardware_policy(name, platforms.document(name)) for name in names}
     platforms.end()
     return MappingProxyType(policies)
-
-
-def _parse_hardware(name: str, table: Document) -> tpm.Policy | None:
-    """Take one table; those of platforms that this version cannot verify are empty."""
-    if name == tpm.PLATFORM:
-        return tpm.Policy.parse(table)
-    table.end()
-    return None
 
 
 def _parse_limits(document: Document) -> Limits:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from glasshouse_attestations import simulated, tpm
+from glasshouse_attestations import simulated
 from glasshouse_attestations.claims import Claims
 from glasshouse_attestations.evidence import Evidence
 from glasshouse_attestations.keys import PublicKey
 
-from ._policy import HARDWARE_PLATFORMS, HardwarePolicies
-from .errors import PlatformNotAllowedError, PlatformNotSupportedError
+from ._platforms import HARDWARE_PLATFORMS, HardwarePolicies, verify_hardware
+from .errors import PlatformNotAllowedError
 
 __all__ = ["verify_development_quote", "verify_hardware_quote"]
 
@@ -23,17 +23,14 @@ __all__ = ["verify_development_quote", "verify_hardware_quote"]
 def verify_hardware_quote(evidence: Evidence, *, platforms: HardwarePolicies, now: datetime) -> Claims:
     """Return the claims of a quote by one of the hardware ``platforms`` of the policy.
 
-    Raises :class:`PlatformNotAllowedError` for any other platform, :class:`PlatformNotSupportedError` for
-    one that this version cannot verify, and whatever the platform's own verification raises.
+    Raises :class:`PlatformNotAllowedError` for any other platform, and whatever the platform's own
+    verification raises.
     """
     if evidence.platform not in platforms.keys() & HARDWARE_PLATFORMS:
         raise PlatformNotAllowedError(
             f"the policy does not accept evidence of the platform {evidence.platform!r}"
         )
-    rules = platforms[evidence.platform]
-    if isinstance(rules, tpm.Policy):
-        return tpm.verify(evidence, policy=rules, now=now)
-    raise PlatformNotSupportedError(f"this version cannot verify evidence of {evidence.platform}")
+    return verify_hardware(evidence, platforms[evidence.platform], now=now)
 
 
 def verify_development_quote(

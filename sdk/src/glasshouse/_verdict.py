@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
-from ._hints import HINTS
+from ._hints import hint_for
 from .errors import GlasshouseError, UnavailableError
 
 __all__ = ["Outcome", "Status", "Step", "StepResult", "Verdict"]
@@ -150,7 +150,7 @@ class Story:
         except GlasshouseError as err:
             is_open = isinstance(err, UnavailableError)
             self._record(step, Status.NOT_CHECKED if is_open else Status.FAIL, f"{type(err).__name__}: {err}")
-            err.hint = err.hint or HINTS.get(type(err))
+            err.hint = hint_for(err)
             err.verdict = self.end(Outcome.UNAVAILABLE if is_open else Outcome.REFUSED)
             raise
         self._record(step, Status.PASS, "; ".join(proved))

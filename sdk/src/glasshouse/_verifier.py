@@ -12,7 +12,6 @@ import hmac
 from dataclasses import dataclass
 from datetime import datetime
 
-from glasshouse_attestations import tpm
 from glasshouse_attestations.bundle import Bundle
 from glasshouse_attestations.claims import Claims
 from glasshouse_attestations.claims import Outcome as CheckOutcome
@@ -20,7 +19,7 @@ from glasshouse_attestations.configuration import RuntimeConfiguration
 from glasshouse_attestations.evidence import Evidence
 from glasshouse_attestations.receipt import receipt_public_key
 from glasshouse_attestations.release import Release
-from glasshouse_attestations.report_data import qualifying_data, report_data
+from glasshouse_attestations.report_data import report_data
 from glasshouse_log import VerifiedCheckpoint, verify_checkpoint
 
 from ._log import (
@@ -32,6 +31,7 @@ from ._log import (
     check_statements_included,
     parse_proofs,
 )
+from ._platforms import bound_report_data, compared_registers, open_checks, unproven_registers
 from ._policy import DevelopmentPolicy, Limits, Policy, Trust
 from ._quote import verify_development_quote, verify_hardware_quote
 from ._statements import (
@@ -262,8 +262,9 @@ def verify_evidence(
             proved(f"checked: {', '.join(passed)}")
     _tell_claims(claims, story)
     with story.step(Step.MEASUREMENT) as proved:
-        release.reference_values.check(claims.platform, claims.registers)
-        proved(f"{', '.join(sorted(claims.registers))} as released")
+        compared = compared_registers(claims)
+        release.reference_values.check(claims.platform, compared)
+        proved(f"{', '.join(sorted(compared))} as released")
     with story.step(Step.CHANNEL) as proved:
         check_report_data(
             claims, channel=channel, receipt_public_key=receipt_public_key, configuration=configuration
@@ -286,7 +287,7 @@ def check_report_data(
 ) -> None:
     """Step 11: the quote binds exactly these values, and if not: ``ReportDataMismatchError``.
 
-    It has the 64 bytes of report data themselves; only a TPM's has their SHA-256.
+    It has the 64 bytes of report data themselves, or their SHA-256 where a TPM signs it (on Azure, too).
     """
     expected = report_data(
         nonce=channel.nonce,
@@ -294,9 +295,7 @@ def check_report_data(
         receipt_public_key=receipt_public_key,
         configuration_sha256=hashlib.sha256(configuration).digest(),
     )
-    if claims.platform == tpm.PLATFORM:
-        expected = qualifying_data(expected)
-    if not hmac.compare_digest(claims.report_data, expected):
+    if not hmac.compare_digest(claims.report_data, bound_report_data(claims.platform, expected)):
         raise ReportDataMismatchError(
             "the quote does not bind our nonce, this channel's TLS key, the receipt key and the configuration"
         )
@@ -376,8 +375,9 @@ def _tell_claims(claims: Claims, story: Story) -> None:
     story.fact("platform", claims.platform)
     for name, value in claims.attributes:
         story.fact(name, value)
-    for check in claims.checks:
-        if check.outcome is CheckOutcome.NOT_CHECKED and check != tpm.QUALIFYING_DATA:
-            story.unproven(f"of the {claims.platform} evidence, {check.name}: {check.detail}")
-    for each in claims.unproven:
+    if claims.tcb_status is not None:
+        story.fact("tcb status", " ".join((claims.tcb_status, *claims.advisory_ids)))
+    for check in open_checks(claims):
+        story.unproven(f"of the {claims.platform} evidence, {check.name}: {check.detail}")
+    for each in (*unproven_registers(claims), *claims.unproven):
         story.unproven(each)

@@ -23,6 +23,7 @@
     │   ├── ValidityError                   8  outside the release's period of validity
     │   ├── PlatformNotAllowedError         9  the policy does not accept evidence of this platform
     │   ├── EvidenceSignatureError          9  the platform did not sign the quote
+    │   ├── PlatformError                   9  the platform is not in a state that the policy trusts
     │   ├── MeasurementMismatchError       10  the registers are not the release's reference values
     │   ├── ReportDataMismatchError        11  the quote binds another channel, key, configuration or nonce
     │   ├── ConfigurationRefusedError      12  the operator's configuration is outside the policy
@@ -51,6 +52,9 @@
             ├── RequestTooLargeError
             ├── BusyError
             └── InferenceError                 the model failed on these inputs
+
+``PlatformError`` has one subclass for each step of hardware evidence (certificates, revocation, firmware,
+debugging and so on): :mod:`glasshouse_attestations.errors` draws them.
 """
 
 from __future__ import annotations
@@ -60,6 +64,7 @@ from glasshouse_attestations.errors import (
     GlasshouseError,
     MalformedError,
     MeasurementMismatchError,
+    PlatformError,
     PlatformNotAllowedError,
     PlatformNotSupportedError,
     ReportDataMismatchError,
@@ -114,6 +119,7 @@ __all__ = [
     "ModelRefusedError",
     "NoteSignatureError",
     "OutputNameError",
+    "PlatformError",
     "PlatformNotAllowedError",
     "PlatformNotSupportedError",
     "PolicyError",
