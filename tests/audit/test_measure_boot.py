@@ -126,6 +126,8 @@ def test_a_real_guests_rtmr_1_and_2_come_from_our_mapping() -> None:
     ]
     assert rtmr(events, 1).hex() == captured["expected"]["rtmr1"]
     assert rtmr(events, 2).hex() == captured["expected"]["rtmr2"]
+    quote = vector("normalized/dcap/quotes/tdx__dstack__tdx-lite-getquote.json.bin")
+    assert rtmr(events, 1) + rtmr(events, 2) in quote
 
 
 @needs_vectors

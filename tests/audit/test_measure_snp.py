@@ -1,4 +1,4 @@
-"""SEV-SNP launch digests: as a real processor signed, and as another implementation computes."""
+"""SEV-SNP launch digests: as recorded of a real guest, and as another implementation computes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _digest(
 
 
 @needs_vectors
-def test_the_digest_is_the_one_that_a_milan_processor_signed() -> None:
+def test_the_digest_is_the_one_recorded_of_a_milan_guest() -> None:
     captured: dict[str, Any] = json.loads(vector(_GROUND_TRUTH))
     inputs = captured["inputs"]
     sections = tuple(

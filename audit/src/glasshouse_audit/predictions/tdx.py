@@ -8,7 +8,7 @@ content, the firmware's metadata says; in which order, the hypervisor decides.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -31,7 +31,7 @@ class TdxFirmware:
     """A build of OVMF as far as the MRTD depends on it: the value for each order."""
 
     sha256: bytes
-    mrtd: dict[Order, bytes]
+    mrtd: Mapping[Order, bytes]
 
 
 def mrtd(firmware: bytes, order: Order) -> bytes:
