@@ -27,7 +27,8 @@ def run(parsed: argparse.Namespace) -> int:
         print(measurements.encode().decode("utf-8"), end="")
         return 0
     for platform, alternatives in sorted(measurements.reference_values.platforms.items()):
-        for registers in alternatives:
+        for number, registers in enumerate(alternatives, start=1):
+            label = platform if len(alternatives) == 1 else f"{platform}[{number}]"
             for name, value in sorted(registers.items()):
-                print(f"{platform} {name} {value.hex()}")
+                print(f"{label} {name} {value.hex()}")
     return 0

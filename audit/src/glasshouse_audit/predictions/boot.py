@@ -84,7 +84,10 @@ def rtmr(events: Iterable[Event], number: int) -> bytes:
 
 
 def extend_all(digests: Iterable[bytes], *, algorithm: str) -> bytes:
-    """Return a register that started at zero and was extended with ``digests`` (TPM 2.0 Part 1, "Extend of a PCR")."""
+    """Return a register that started at zero and was extended with ``digests``, one after the other.
+
+    TPM 2.0 Part 1, "Extend of a PCR"; a TDX guest's RTMRs are extended in the same way.
+    """
     register = bytes(hashlib.new(algorithm).digest_size)
     for digest in digests:
         register = hashlib.new(algorithm, register + digest).digest()
