@@ -245,10 +245,21 @@ def verify_revocation_list(
 ) -> None:
     """Return if ``issuer`` signed the list and ``now`` lies in ``thisUpdate <= now < nextUpdate``.
 
-    Raises :class:`RevocationListError` if not (RFC 5280, 6.3.3).
+    A critical extension refuses the list: it would say that the list is not of all certificates (RFC 5280,
+    5.2.4 and 5.2.5). Raises :class:`RevocationListError` for anything else (RFC 5280, 6.3.3).
     """
     if revoked.issuer != issuer.subject:
         raise RevocationListError(f"the revocation list is not issued by {_name(issuer)}")
+    if any(extension.critical for extension in revoked.extensions):
+        raise RevocationListError(
+            f"the revocation list of {_name(issuer)} does not speak of every certificate"
+        )
+    try:
+        usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound as err:
+        raise RevocationListError(f"{_name(issuer)} lacks key usage") from err
+    if not usage.crl_sign:
+        raise RevocationListError(f"{_name(issuer)} may not sign revocation lists")
     key = issuer.public_key()
     if not isinstance(key, (ec.EllipticCurvePublicKey, rsa.RSAPublicKey)):
         raise RevocationListError(f"the key of {_name(issuer)} is of a kind that signs no revocation list")
