@@ -9,8 +9,8 @@ whoever operates the machine can read its memory unless another technology preve
     >>> sorted(policy.selection)
     [4, 8, 11, 12, 13]
 
-Specifications: TCG TPM 2.0 Library (Parts 1 to 3), TCG PC Client Platform Firmware Profile for event logs,
-TCG EK Credential Profile for certificates.
+Specifications: TCG TPM 2.0 Library (Parts 1 to 3, with the section numbers of version 1.59), TCG PC Client
+Platform Firmware Profile (1.05) for event logs, TCG OID Registry and RFC 5280 for certificates.
 """
 
 from .policy import AZURE_ROOT_SHA256, GOOGLE_ROOT_SHA256, OVERRIDE_REGISTERS, UKI_REGISTERS, Policy

@@ -112,8 +112,8 @@ def _load_issuers(pem: bytes) -> tuple[x509.Certificate, ...]:
 def check_role(certificate: x509.Certificate) -> None:
     """Return if the certificate is for an attestation key and for nothing else.
 
-    It is for digital signatures, of no authority, and its extended key usage is tcg-kp-AIKCertificate (TCG EK
-    Credential Profile, 3.2.16). Google's have no extended key usage, but name the instance.
+    It is for digital signatures, of no authority, and its extended key usage is tcg-kp-AIKCertificate (TCG
+    OID Registry). Google's have no extended key usage, but name the instance.
     """
     extensions = {extension.oid: extension.value for extension in certificate.extensions}
     usage = extensions.get(ExtensionOID.KEY_USAGE)

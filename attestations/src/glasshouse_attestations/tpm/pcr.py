@@ -55,7 +55,7 @@ def check_selection(
 ) -> None:
     """Return if quote and values are of exactly ``expected`` in ``bank`` alone; else :class:`PcrError`.
 
-    An empty or shorter selection would leave registers free to the sender (Part 2, 10.5.2 and 10.12.4).
+    An empty or shorter selection would leave registers free to the sender (Part 2, 10.6.2 and 10.12.4).
     """
     if selections != (Selection(hash_id=bank.value, registers=expected),):
         raise PcrError(f"the quote is not over exactly registers {_list(expected)} of the {bank.label} bank")
@@ -66,7 +66,7 @@ def check_selection(
 def check_digest(pcr_digest: bytes, values: Mapping[int, bytes], *, signing_hash: HashAlgorithm) -> None:
     """Return if ``pcr_digest`` is the digest of the values in ascending order; else :class:`PcrError`.
 
-    It is computed with the hash of the signature, whatever the bank (Part 3, 18.4.1).
+    It is computed with the hash of the signature, whatever the bank (Part 3, 18.4).
     """
     if signing_hash.digest(b"".join(values[index] for index in sorted(values))) != pcr_digest:
         raise PcrError("the digest in the quote is not the digest of the register values")

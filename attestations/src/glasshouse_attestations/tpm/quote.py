@@ -94,7 +94,7 @@ def _rsa_padding(scheme: SignatureScheme, digest: hashes.HashAlgorithm) -> paddi
 
 def _check_selection(attestation: Attestation, values: Mapping[int, bytes], policy: Policy) -> Check:
     pcr.check_selection(attestation.selections, values, bank=policy.bank, expected=policy.selection)
-    return _passed("register selection", f"{len(values)} of {policy.bank.label}", "TPM 2.0 Part 2, 10.5.2")
+    return _passed("register selection", f"{len(values)} of {policy.bank.label}", "TPM 2.0 Part 2, 10.6.2")
 
 
 def _check_digest(attestation: Attestation, values: Mapping[int, bytes], scheme: Scheme) -> Check:
@@ -128,7 +128,7 @@ def _check_clock(clock: ClockInfo, policy: Policy) -> Check:
         name="clock and counters",
         outcome=Outcome.PASSED if limited else Outcome.NOT_CHECKED,
         detail="within the policy's limits" if limited else "the policy sets no limit",
-        source="TPM 2.0 Part 2, 10.10.1",
+        source="TPM 2.0 Part 2, 10.11.1",
     )
 
 

@@ -38,7 +38,7 @@ _CURVES: dict[int, type[ec.EllipticCurve]] = {
 }  # TPM_ECC_CURVE (6.4)
 _DEFAULT_EXPONENT = 65537  # what an exponent of zero means (12.2.3.5)
 _MAX_BANKS = 16
-_SELECT_SIZE = 3  # sizeofSelect for the 24 registers of a PC Client TPM (10.5.2)
+_SELECT_SIZE = 3  # sizeofSelect for the 24 registers of a PC Client TPM (10.6.2)
 
 
 class HashAlgorithm(Enum):
@@ -111,7 +111,7 @@ class _Reader:
         return int.from_bytes(self.take(size), "big")
 
     def sized(self) -> bytes:
-        """A TPM2B structure: two bytes of size, then as many bytes (10.4.1)."""
+        """A TPM2B structure: two bytes of size, then as many bytes (10.4)."""
         return self.take(self.integer(2))
 
     def end(self) -> None:
@@ -121,7 +121,7 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """TPMS_PCR_SELECTION: a bank and the registers of it (10.5.2).
+    """TPMS_PCR_SELECTION: a bank and the registers of it (10.6.2).
 
     ``hash_id`` is the TPM_ALG_ID as it stands, since a quote may well be over a bank that is not accepted.
     """
@@ -132,7 +132,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockInfo:
-    """TPMS_CLOCK_INFO: how long the TPM has run and how often it was reset (10.10.1)."""
+    """TPMS_CLOCK_INFO: how long the TPM has run and how often it was reset (10.11.1)."""
 
     clock_ms: int
     reset_count: int

@@ -119,7 +119,7 @@ def _check_attributes(
 
 
 def _check_signer(area: PublicArea | None, attestation: Attestation) -> Check:
-    name, source = "qualified signer", "TPM 2.0 Part 1, 16; Part 2, 10.12.8"
+    name, source = "qualified signer", "TPM 2.0 Part 1, 16; Part 2, 10.12.12"
     if area is not None and ak.check_qualified_signer(area, attestation.qualified_signer):
         return _passed(name, "the quote names the public area's primary key", source)
     detail = "no public area given" if area is None else "not a primary key: its parent is not known"
@@ -172,7 +172,7 @@ def _passed(name: str, detail: str, source: str) -> Check:
 
 
 _ROLE = _passed(
-    "attestation key role", "a certificate for attestation keys", "TCG EK Credential Profile, 3.2"
+    "attestation key role", "a certificate for attestation keys", "TCG OID Registry, tcg-kp-AIKCertificate"
 )
 
 NOT_REVOKED = Check(
@@ -187,6 +187,6 @@ QUALIFYING_DATA = Check(
     name="qualifying data",
     outcome=Outcome.NOT_CHECKED,
     detail="for the relying party to compare: the quote's qualifyingData, in full",
-    source="TPM 2.0 Part 2, 10.12.8",
+    source="TPM 2.0 Part 2, 10.12.12",
 )
 """What a verifier of the quote alone leaves to whoever sent the nonce."""
