@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -65,10 +66,12 @@ class FirmwareIdentity:
     debug: bool | None
 
 
+@lru_cache(maxsize=64)
 def load_chain(pem: bytes) -> tuple[x509.Certificate, ...]:
     """Return the five certificates in ``pem``, which holds nothing else, and in one form of writing.
 
-    Line breaks after the last certificate are allowed, since captured chains have from none to two.
+    Line breaks after the last certificate are allowed, since captured chains have from none to two. The
+    last few chains are remembered by their exact bytes: a device shows the same one until it restarts.
     """
     chain = load_pem_chain(pem, max_certificates=CHAIN_LENGTH)
     if len(chain) != CHAIN_LENGTH:
