@@ -104,6 +104,12 @@ def reproduce(session: nox.Session) -> None:
 
 
 @nox.session
+def reproducible(session: nox.Session) -> None:
+    """Build under every variation of the surroundings; ``-- --axis NAME`` for one."""
+    audit_tool(session, "reproducible")
+
+
+@nox.session
 def release(session: nox.Session) -> None:
     """Build twice, compare, sign, log and verify a release: ``-- X.Y.Z``; print how to publish it."""
     audit_tool(session, "release")

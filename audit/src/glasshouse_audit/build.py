@@ -17,7 +17,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from glasshouse_attestations.cpio import Archive
+from glasshouse_attestations.cpio import Archive, Member
 from glasshouse_attestations.measurements import Measurements
 
 from .deb import read_deb
@@ -33,9 +33,11 @@ from .wheel import read_wheel
 
 __all__ = [
     "MEASUREMENTS_NAME",
+    "Parts",
     "Plan",
     "build",
     "build_image",
+    "gather",
     "progress_bars",
     "write_atomically",
     "write_together",
@@ -75,6 +77,39 @@ class Plan:
             raise RecipeError("the locks do not have exactly the packages of the recipe; lock anew")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What an image is made of. ``origins`` says for each path where it comes from.
+
+    The kernel and the stub have a path and an origin too, but are not in the archive.
+    """
+
+    recipe: Recipe
+    archive: Archive
+    kernel: Member
+    stub: Member
+    origins: Mapping[str, str]
+
+    def put_together(self, progress: Progress) -> bytes:
+        """Return the image: the archive compressed, and everything laid out behind the stub."""
+        task = progress.add_task("compressing and assembling", total=2)
+        initrd = compress(self.archive, self.recipe)
+        progress.advance(task)
+        release = self.kernel.path.rpartition("/")[2].partition("-")[2]
+        image = assemble(
+            self.stub.data,
+            {
+                ".osrel": _content(self.archive, self.recipe.os_release),
+                ".cmdline": self.recipe.command_line.encode("ascii"),
+                ".uname": release.encode("ascii"),
+                ".initrd": initrd,
+                ".linux": self.kernel.data,
+            },
+        )
+        progress.advance(task)
+        return image
+
+
 def build(tree: Path, output: Path, *, progress: Progress | None = None) -> Measurements:
     """Write the image of the working tree at ``tree`` to ``output``, ``measurements.json`` beside it.
 
@@ -92,30 +127,23 @@ def build(tree: Path, output: Path, *, progress: Progress | None = None) -> Meas
 
 def build_image(tree: Path, progress: Progress) -> bytes:
     """Return the image of the working tree at ``tree``."""
+    return gather(tree, progress).put_together(progress)
+
+
+def gather(tree: Path, progress: Progress) -> Parts:
+    """Return what the image of the working tree at ``tree`` is made of, every input checked."""
     plan = Plan.load(tree)
     check_compressor(plan.recipe)
     inputs = Inputs(tree=tree, python=plan.recipe.python)
     inputs.fetch([*plan.debs, *plan.wheels], progress)
     root = _unpack(plan, inputs, tree, progress)
-    kernel = root.boot_file(plan.recipe.kernel)
-    stub = root.boot_file(plan.recipe.stub)
-    archive = root.archive()
-    task = progress.add_task("compressing and assembling", total=2)
-    initrd = compress(archive, plan.recipe)
-    progress.advance(task)
-    release = kernel.path.rpartition("/")[2].partition("-")[2]
-    image = assemble(
-        stub.data,
-        {
-            ".osrel": _content(archive, plan.recipe.os_release),
-            ".cmdline": plan.recipe.command_line.encode("ascii"),
-            ".uname": release.encode("ascii"),
-            ".initrd": initrd,
-            ".linux": kernel.data,
-        },
+    return Parts(
+        recipe=plan.recipe,
+        archive=root.archive(),
+        kernel=root.boot_file(plan.recipe.kernel),
+        stub=root.boot_file(plan.recipe.stub),
+        origins=root.origins(),
     )
-    progress.advance(task)
-    return image
 
 
 def progress_bars(*, shown: bool) -> Progress:
@@ -157,13 +185,14 @@ def _unpack(plan: Plan, inputs: Inputs, tree: Path, progress: Progress) -> Root:
     task = progress.add_task("unpacking", total=len(plan.debs) + len(plan.wheels) + len(recipe.sources))
     for deb in plan.debs:
         members = read_deb(inputs.read(deb), deb, architecture=recipe.debian.architecture)
-        root.add(members, origin=deb.name)
+        root.add(members, origin=f"deb {deb.name} {deb.version}")
         progress.advance(task)
     for wheel in plan.wheels:
-        root.add(read_wheel(inputs.read(wheel), wheel, recipe.python), origin=wheel.name)
+        members = read_wheel(inputs.read(wheel), wheel, recipe.python)
+        root.add(members, origin=f"wheel {wheel.name} {wheel.version}")
         progress.advance(task)
     for source in recipe.sources:
-        root.add(read_sources(tree, source, recipe.suffixes), origin=source.origin)
+        root.add(read_sources(tree, source, recipe.suffixes), origin=f"source {source.origin}")
         progress.advance(task)
     return root
 

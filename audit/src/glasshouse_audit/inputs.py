@@ -28,7 +28,7 @@ from .mirror import find_mirror, get
 from .recipe import PythonTarget
 from .wheel import platforms
 
-__all__ = ["INPUTS_VARIABLE", "Inputs", "pip_download"]
+__all__ = ["INPUTS_VARIABLE", "Inputs", "cache_folder", "input_folders", "pip_download"]
 
 INPUTS_VARIABLE = "GLASSHOUSE_INPUTS"
 _MAX_WHEEL_SIZE = 256 * 2**20
@@ -44,8 +44,8 @@ class Inputs:
     """
 
     def __init__(self, *, tree: Path, python: PythonTarget) -> None:
-        self._cache = _cache_folder()
-        self._folders = _input_folders(tree)
+        self._cache = cache_folder()
+        self._folders = input_folders(tree)
         self._python = python
         self._stop = Event()
 
@@ -155,7 +155,8 @@ def pip_download(requirements: Iterable[str], python: PythonTarget, folder: Path
     return wheels
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Return this user's content-addressed cache of inputs, which may not exist yet."""
     named = os.environ.get("XDG_CACHE_HOME")
     try:
         base = Path(named) if named else Path.home() / ".cache"
@@ -173,7 +174,8 @@ def _mirror_for(missing: Iterable[Locked]) -> str:
         raise MissingInputError(f"{debs[0]} is needed, and {err}", hint=hint) from err
 
 
-def _input_folders(tree: Path) -> list[Path]:
+def input_folders(tree: Path) -> list[Path]:
+    """Return the folders to look for inputs in; raises :class:`MissingInputError` for one that is none."""
     named = os.environ.get(INPUTS_VARIABLE)
     if named:
         folder = Path(named)

@@ -31,6 +31,7 @@ class Root:
         self._exclude = [(rule, re.compile(fnmatch.translate(rule))) for rule in recipe.exclude]
         self._unused = {*recipe.keep, *recipe.exclude}
         self._boot: dict[str, Member] = {}
+        self._origins: dict[str, str] = {}
         try:
             self._put_recipe()
         except ValueError as err:
@@ -41,6 +42,7 @@ class Root:
         for member in map(self._merge, members):
             if member.path == self._recipe.stub or fnmatch.fnmatchcase(member.path, self._recipe.kernel):
                 self._boot[member.path] = member
+                self._origins[member.path] = origin
             if not self._is_excluded(member.path):
                 self._put(member, origin)
 
@@ -50,6 +52,10 @@ class Root:
         if len(matching) != 1:
             raise RecipeError(f"{pattern!r} matches {len(matching)} files of the packages, expected one")
         return matching[0]
+
+    def origins(self) -> dict[str, str]:
+        """Return for each path that was put here, or is for booting, where it comes from."""
+        return dict(self._origins)
 
     def archive(self) -> Archive:
         """Return the whole file system: what was added, and what the recipe itself lists."""
@@ -76,6 +82,7 @@ class Root:
         if member.path in self._members:
             raise RecipeError(f"{origin} has {member.path!r}, which is there already")
         self._members[member.path] = member
+        self._origins[member.path] = origin
 
     def _is_excluded(self, path: str) -> bool:
         # Every rule is tried, so that one rule covering another does not make it look unused.

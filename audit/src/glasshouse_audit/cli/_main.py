@@ -8,11 +8,37 @@ from collections.abc import Sequence
 
 from glasshouse_attestations.errors import GlasshouseError, VerificationError
 
-from . import _audit, _build, _bundle, _compare, _keygen, _lock, _measure, _release, _reproduce, _verify
+from . import (
+    _audit,
+    _build,
+    _bundle,
+    _compare,
+    _inspect,
+    _keygen,
+    _lock,
+    _measure,
+    _release,
+    _reproduce,
+    _reproducible,
+    _verify,
+)
 
 __all__ = ["main"]
 
-_COMMANDS = (_build, _measure, _compare, _reproduce, _lock, _keygen, _release, _audit, _verify, _bundle)
+_COMMANDS = (
+    _build,
+    _measure,
+    _compare,
+    _inspect,
+    _reproduce,
+    _reproducible,
+    _lock,
+    _keygen,
+    _release,
+    _audit,
+    _verify,
+    _bundle,
+)
 _PROGRAM = "glasshouse-audit"
 
 
