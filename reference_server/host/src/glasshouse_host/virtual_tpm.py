@@ -29,7 +29,8 @@ SOCKET = "tpm.sock"
 _STATE = "tpm"
 _COMMANDS = "tpm-commands.sock"
 _SECONDS = 10.0
-_KEY_ATTRIBUTES = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign"
+# Without noda, machines that were switched off would lock the key as if somebody had guessed at its password.
+_KEY_ATTRIBUTES = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|sign"
 _INDEX_ATTRIBUTES = "ownerwrite|ownerread|authread|no_da"
 
 
