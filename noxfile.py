@@ -52,6 +52,7 @@ LOCKS = {
     "demo": Lock(DISTRIBUTIONS, ("build", "demo")),
     "tests": Lock(DISTRIBUTIONS, ("build", "demo", "tests", "proto")),
     "peers": Lock((), ("peers",), alone=True),
+    "fuzz": Lock((), ("fuzz",), alone=True),
     "lint": Lock((), ("lint",)),
     "isolation": Lock((), ("isolation",)),
     "lock": Lock((), ("lock",)),
@@ -74,6 +75,14 @@ def tests(session: nox.Session) -> None:
         # Not in the lock: most platforms would download gigabytes of it for a handful of tests.
         session.install("--quiet", "torch==2.13.0")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz every parser of evidence, or those of ``-- TARGET``; needs Linux and Python 3.11 to 3.13."""
+    install(session, "tests", DISTRIBUTIONS)
+    install(session, "fuzz")
+    session.run("python", "-m", "fuzz", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session

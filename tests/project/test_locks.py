@@ -48,7 +48,7 @@ def test_a_lock_is_names_versions_and_hashes(lock: Path) -> None:
 
 
 # What is installed beside a session's lock, without dependencies of its own.
-ALONE = {"peers"}
+ALONE = {"fuzz", "peers"}
 
 
 @pytest.mark.parametrize(
