@@ -13,6 +13,7 @@ import struct
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from shutil import which
@@ -30,8 +31,11 @@ MISSING += [str(path) for path in (_CODE, _VARIABLES) if not path.is_file()]
 """What this machine lacks for a boot: empty where it can do one."""
 
 
-def boot(image: Path, folder: Path) -> dict[str, bytes]:
-    """Return PCRs 0 to 15 in both banks after firmware, stub and kernel have measured ``image``."""
+def boot(image: Path, folder: Path, more: Sequence[str] = ()) -> dict[str, bytes]:
+    """Return PCRs 0 to 15 in both banks after firmware, stub and kernel have measured ``image``.
+
+    ``more`` are further arguments of QEMU's.
+    """
     state = folder / "tpm"
     state.mkdir()
     banks = ["--pcr-banks", ",".join(_ALGORITHMS)]
@@ -42,14 +46,14 @@ def boot(image: Path, folder: Path) -> dict[str, bytes]:
         tpm = subprocess.Popen([*command, "--ctrl", f"type=unixio,path={folder / 'swtpm'}"])
         stack.callback(_end, tpm)
         relay = stack.enter_context(_Relay(folder / "relay", folder / "swtpm"))
-        machine = _start(image, folder)
+        machine = _start(image, folder, more)
         stack.callback(_end, machine)
         _wait_for_kernel(machine, folder / "serial")
         _end(machine)
         return relay.read_registers()
 
 
-def _start(image: Path, folder: Path) -> subprocess.Popen[bytes]:
+def _start(image: Path, folder: Path, more: Sequence[str]) -> subprocess.Popen[bytes]:
     shutil.copyfile(_VARIABLES, folder / "variables")
     flash = "if=pflash,format=raw"
     return subprocess.Popen(
@@ -64,7 +68,7 @@ def _start(image: Path, folder: Path) -> subprocess.Popen[bytes]:
             *("-kernel", str(image), "-chardev", f"socket,id=tpm,path={folder / 'relay'}"),
             *("-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-crb,tpmdev=tpm0"),
             *("-serial", f"file:{folder / 'serial'}", "-display", "none", "-monitor", "none"),
-            *("-nic", "none", "-no-reboot"),
+            *("-nic", "none", "-no-reboot", *more),
         ],
         stdin=subprocess.DEVNULL,
     )
