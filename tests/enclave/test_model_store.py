@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from glasshouse_attestations.configuration import RuntimeConfiguration
+from glasshouse_attestations.configuration import PreloadedModel, RuntimeConfiguration
 from glasshouse_attestations.model_id import ModelId
 from glasshouse_attestations.rpc import Refusal
 from glasshouse_enclave.errors import RefusedError
@@ -54,6 +54,21 @@ def test_room_is_given_back_when_an_upload_fails() -> None:
     with pytest.raises(RuntimeError, match="broken"), store.reserved(_id("a"), size=60):
         raise RuntimeError("broken")
     _put(store, _id("b"), 60)
+
+
+def test_a_model_of_the_configuration_is_loaded_once_and_then_stays() -> None:
+    kept = _id("kept", "public")
+    store = ModelStore(
+        RuntimeConfiguration(models=(PreloadedModel(model_id=kept, sha256=bytes(32)),), max_model_bytes=60)
+    )
+    _put(store, kept)
+    assert _refusal(store, kept, 10) is Refusal.MODEL_PRELOADED
+    with pytest.raises(RefusedError) as info:
+        store.delete(kept)
+    assert info.value.refusal is Refusal.MODEL_PRELOADED
+    assert store.find("kept", namespace=None).size == 10
+    _put(store, _id("kept", "alice"))
+    store.delete(_id("kept", "alice"))
 
 
 def test_a_model_counts_beside_its_successor() -> None:

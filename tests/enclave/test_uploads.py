@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto
 
 from glasshouse_attestations import rpc
-from glasshouse_attestations.configuration import generate_api_key
+from glasshouse_attestations.configuration import ApiKey, generate_api_key
 from glasshouse_attestations.rpc import Refusal
 from glasshouse_attestations.wire import models_pb2
 from support import models
@@ -61,6 +61,28 @@ def test_a_failed_upload_leaves_the_model_in_its_place(enclave: EnclaveProcess, 
     assert refused(lambda: upload(enclave, "mine", b"nonsense", api_key=alice)) is Refusal.MODEL_INVALID
     np.testing.assert_array_equal(infer(enclave, "alice/mine", _X)["y"], [[3, 3, 3]])
     _delete(enclave, "mine", alice)
+
+
+def test_a_preloaded_model_stays_what_the_quote_says_even_for_a_key_of_its_namespace(
+    start: Callable[..., Started],
+) -> None:
+    api_key = generate_api_key()
+    server = start(
+        models={"affine": _AFFINE}, api_keys=(ApiKey.of(api_key, namespace="public"),), max_models=4
+    )
+    enclave = server.enclave
+    for call in (
+        lambda: upload(enclave, "affine", models.affine(offset=5), api_key=api_key),
+        lambda: upload(enclave, "public/affine", _AFFINE, api_key=api_key),
+        lambda: _delete(enclave, "affine", api_key),
+        lambda: _delete(enclave, "public/affine", api_key),
+    ):
+        assert refused(call) is Refusal.MODEL_PRELOADED
+    listed = enclave.call(rpc.LIST, rpc.LIST.request()).models
+    assert [(m.model_id, m.sha256) for m in listed] == [
+        (str(m.model_id), m.sha256) for m in server.configuration.models
+    ]
+    np.testing.assert_array_equal(infer(enclave, "public/affine", _X)["y"], [[3, 3, 3]])
 
 
 @pytest.mark.parametrize(

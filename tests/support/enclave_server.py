@@ -49,10 +49,11 @@ def start_server(
     models: dict[str, bytes] | None = None,
     bundle: bytes | None = None,
     environment: dict[str, str] | None = None,
+    api_keys: tuple[ApiKey, ...] = _KEYS,
     **limits: Any,
 ) -> Started:
     public: Sequence[bytes] = tuple((models or {}).values())
-    configuration = RuntimeConfiguration(api_keys=_KEYS, models=preloaded(**(models or {})), **limits)
+    configuration = RuntimeConfiguration(api_keys=api_keys, models=preloaded(**(models or {})), **limits)
     directory = stack.enter_context(run_directory(configuration, models=public, bundle=bundle))
     launcher = Launcher(directory)
     stack.callback(launcher.close)

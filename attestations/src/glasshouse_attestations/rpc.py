@@ -157,6 +157,11 @@ class Refusal(Enum):
         "RESOURCE_EXHAUSTED",
         "the server's models together are as large as allowed",
     )
+    MODEL_PRELOADED = (
+        "model-preloaded",
+        "PERMISSION_DENIED",
+        "the model is part of the configuration and stays as it is",
+    )
     UPLOAD_MALFORMED = (
         "upload-malformed",
         "INVALID_ARGUMENT",

@@ -31,6 +31,7 @@ ERRORS: dict[Refusal, type[RefusedError]] = {
     Refusal.MODEL_TOO_LARGE: ModelRefusedError,
     Refusal.MODELS_TOO_MANY: ModelRefusedError,
     Refusal.MODELS_TOO_LARGE: ModelRefusedError,
+    Refusal.MODEL_PRELOADED: ModelRefusedError,
     Refusal.INPUT_NAME: InputNameError,
     Refusal.INPUT_SHAPE: InputShapeError,
     Refusal.INPUT_RANK: InputRankError,

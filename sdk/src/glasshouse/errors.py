@@ -258,7 +258,7 @@ class ModelNotFoundError(RefusedError):
 
 
 class ModelRefusedError(RefusedError):
-    """The server does not take the model: too large, not loadable, or one too many."""
+    """The server does not take the model (too large, not loadable, one too many), or keeps the one it has."""
 
 
 class InputError(RefusedError, ValueError):

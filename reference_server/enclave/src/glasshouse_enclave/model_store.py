@@ -32,11 +32,14 @@ class ModelStore:
 
     Room is reserved before the first byte of an upload is read and kept until it ends, so uploads under way
     count like models. A model that is being replaced counts beside its successor, until it is replaced.
+    Once a model of the configuration is loaded it is neither replaced nor deleted, whoever asks: the quote
+    binds its digest, and that has to stay what is served.
     The store changes on the event loop only, without waiting in between; any thread may look models up.
     """
 
     def __init__(self, configuration: RuntimeConfiguration) -> None:
         self._limits = configuration
+        self._preloaded = frozenset(model.model_id for model in configuration.models)
         self._models: dict[ModelId, StoredModel] = {}
         self._reserved: dict[ModelId, int] = {}
 
@@ -46,12 +49,17 @@ class ModelStore:
 
         One upload to an id can be under way at a time.
         """
+        self._check_changeable(model_id)
         self._check_room(model_id, size)
         self._reserved[model_id] = size
         try:
             yield
         finally:
             del self._reserved[model_id]
+
+    def _check_changeable(self, model_id: ModelId) -> None:
+        if model_id in self._preloaded and model_id in self._models:
+            raise RefusedError(Refusal.MODEL_PRELOADED)
 
     def _check_room(self, model_id: ModelId, size: int) -> None:
         if size > self._limits.max_model_bytes:
@@ -82,6 +90,7 @@ class ModelStore:
 
     def delete(self, model_id: ModelId) -> None:
         """Remove a model; refuses if there is none. Inferences under way still end with it."""
+        self._check_changeable(model_id)
         if self._models.pop(model_id, None) is None:
             raise RefusedError(Refusal.MODEL_NOT_FOUND)
 
