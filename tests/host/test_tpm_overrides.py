@@ -105,7 +105,7 @@ def test_what_is_meant_for_others_has_no_effect(
     for_others = (
         *("-smbios", "type=11,value=io.systemd.boot.kernel-cmdline-extra=init=/bin/sh"),
         *("-smbios", "type=11,value=io.systemd.credential:passwd.plaintext-password.root=x"),
-        *("-fw_cfg", "name=opt/io.systemd.credentials/passwd.plaintext-password.root,string=x"),
+        *("-fw_cfg", "name=opt/io.systemd.credentials/login.motd,string=x"),
         *("-fw_cfg", "name=opt/org.example.initrd,string=x"),
     )
     registers = boot(image, folder, "others", *for_others)
