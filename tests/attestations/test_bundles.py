@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -119,20 +118,7 @@ def test_a_bundle_over_its_whole_size_is_refused() -> None:
         Bundle(entries=entries, consistency=(ConsistencyProof(size=1, hashes=(bytes(32),) * 1000),)).encode()
 
 
-@pytest.mark.bench
-def test_the_largest_bundle_is_read_within_a_moment() -> None:
+def test_the_largest_bundle_is_read() -> None:
     document = largest_bundle()
     assert len(document) > MAX_BUNDLE_SIZE - 70_000
-    # Processor time, and the least of three, since a busy machine is no failure.
-    assert min(seconds_to_parse(document) for _ in range(3)) < 0.3
-
-
-@pytest.mark.bench
-def test_a_typical_bundle_is_read_at_once() -> None:
-    assert min(seconds_to_parse(BUNDLE.encode()) for _ in range(3)) < 0.02
-
-
-def seconds_to_parse(document: bytes) -> float:
-    started = time.process_time()
-    Bundle.parse(document)
-    return time.process_time() - started
+    assert Bundle.parse(document).encode() == document

@@ -1,13 +1,10 @@
-"""Who only wants the client gets only the client, and gets it quickly."""
+"""Who only wants the client gets only the client."""
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
-
-import pytest
 
 from support.repository import ROOT
 
@@ -18,7 +15,6 @@ EXPECTED = {
     *("glasshouse", "glasshouse-attestations", "glasshouse-log"),
     *("cffi", "cryptography", "grpcio", "numpy", "protobuf", "pycparser", "typing-extensions"),
 }
-IMPORT_BUDGET_SECONDS = 0.3
 
 
 def test_the_client_brings_nothing_but_its_few_dependencies() -> None:
@@ -45,19 +41,21 @@ def test_the_client_brings_nothing_but_its_few_dependencies() -> None:
     assert {"glasshouse", "cryptography", "grpcio"} <= names <= EXPECTED | {"tomli"}
 
 
-@pytest.mark.bench
-def test_importing_the_client_is_quick() -> None:
-    assert min(import_seconds() for _ in range(5)) < IMPORT_BUDGET_SECONDS
-
-
-def import_seconds() -> float:
-    """How long one fresh interpreter takes for ``import glasshouse``, everything below it included."""
-    report = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import glasshouse"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stderr
-    cumulative = re.search(r"\| +(\d+) \| glasshouse$", report, re.MULTILINE)
-    assert cumulative is not None, report
-    return int(cumulative.group(1)) / 1e6
+def test_importing_the_client_brings_in_nothing_heavy() -> None:
+    program = "import sys, glasshouse; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    heavy = {
+        "onnx",
+        "onnxruntime",
+        "pandas",
+        "pytest",
+        "rich",
+        "scipy",
+        "sklearn",
+        "starlette",
+        "torch",
+        "uvicorn",
+    }
+    loaded = set(done.stdout.split())
+    assert "glasshouse" in loaded
+    assert loaded & heavy == set()
