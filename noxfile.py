@@ -159,9 +159,10 @@ def dev(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the real help texts into the documents."""
+    """Write into the documents what is generated: help texts, and the table of the trusted base."""
     install(session, "tests", DISTRIBUTIONS)
     session.run("python", "-m", "support.help_texts", env={"PYTHONPATH": "tests"})
+    session.run("glasshouse-audit", "tcb", "--output", "docs/tcb.md")
 
 
 @nox.session

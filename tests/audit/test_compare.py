@@ -78,6 +78,12 @@ def test_the_same_bytes_are_identical() -> None:
             id="a mode",
         ),
         pytest.param(
+            _image(Member(path="a/code.py", kind=Kind.EXECUTABLE, data=b"one\ntwO\nthree\n")),
+            ".initrd:a/code.py",
+            "file, then executable; line 2: 'two', then 'twO'",
+            id="a mode and a line",
+        ),
+        pytest.param(
             _image(Member(path="l", kind=Kind.LINK, data=b"b")),
             ".initrd:l",
             "links to b'a', then b'b'",
@@ -153,3 +159,29 @@ def test_the_command_exits_with_2_when_a_file_is_missing(
     path.write_bytes(_image())
     assert main(["compare", str(path), str(tmp_path / "none.efi")]) == 2
     assert "none.efi" in capsys.readouterr().err
+
+
+def test_a_header_is_named_by_its_field() -> None:
+    image = bytearray(_image())
+    time_stamp = int.from_bytes(image[60:64], "little") + 8
+    image[time_stamp] ^= 1
+    assert "file header TimeDateStamp 0x" in _only_difference(_image(), bytes(image)).detail
+
+
+def test_diffoscope_explains_a_file_where_it_is_installed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "diffoscope"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nshift 4\necho "$(cat "$1") became $(cat "$2")"\nexit 1\n')
+    program.chmod(0o755)
+    first, second = tmp_path / "first.efi", tmp_path / "second.efi"
+    first.write_bytes(_image())
+    second.write_bytes(_image(command_line=b"debug"))
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    assert main(["compare", str(first), str(second)]) == 1
+    assert "diffoscope on .cmdline:\nquiet became debug\n" in capsys.readouterr().out
+    program.unlink()
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert main(["compare", str(first), str(second)]) == 1
+    assert "diffoscope on" not in capsys.readouterr().out

@@ -10,12 +10,14 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import pefile  # type: ignore[import-untyped]
+
 from glasshouse_attestations.canonical_json import JSON
 from glasshouse_attestations.cpio import Archive, Kind, Member
 from glasshouse_attestations.errors import MalformedError
 from glasshouse_attestations.image import read_archive, read_sections
 
-__all__ = ["Comparison", "Difference", "compare"]
+__all__ = ["Comparison", "Difference", "compare", "contents"]
 
 _SCHEMA = "glasshouse/comparison/v1"
 _MAX_SHOWN = 100
@@ -65,6 +67,16 @@ def compare(first: bytes, second: bytes) -> Comparison:
     )
 
 
+def contents(image: bytes, place: str) -> bytes | None:
+    """Return the bytes at the place of a difference; ``None`` if the image has no such file or section."""
+    name, _, path = place.partition(":")
+    sections = read_sections(image)
+    if name not in sections or not path:
+        return sections.get(name)
+    member = _by_path(read_archive(sections[name])).get(path)
+    return None if member is None else member.data
+
+
 def _image_differences(first: bytes, second: bytes) -> Iterator[Difference]:
     try:
         found = list(_section_differences(read_sections(first), read_sections(second)))
@@ -72,8 +84,29 @@ def _image_differences(first: bytes, second: bytes) -> Iterator[Difference]:
         yield Difference(place="image", detail=f"{err}; {_describe_binary(first, second)}")
         return
     yield from found
+    # Headers follow the sections' sizes, so that alone is said of them only where no section differs.
     if not found:
-        yield Difference(place="headers and padding", detail=_describe_binary(first, second))
+        yield Difference(place="headers and padding", detail=_describe_headers(first, second))
+
+
+def _describe_headers(first: bytes, second: bytes) -> str:
+    """Name the fields of the PE headers that differ, and else the first offset that does."""
+    ours, theirs = _header_fields(first), _header_fields(second)
+    names = sorted(name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name])
+    fields = "".join(f"{name} {ours[name]:#x}, then {theirs[name]:#x}; " for name in names[:_CONTEXT])
+    return fields + _describe_binary(first, second)
+
+
+def _header_fields(image: bytes) -> dict[str, int]:
+    parsed = pefile.PE(data=image, fast_load=True)
+    parts = {"file header": parsed.FILE_HEADER, "optional header": parsed.OPTIONAL_HEADER}
+    parts |= {f"section {number}": section for number, section in enumerate(parsed.sections)}
+    return {
+        f"{part} {name}": value
+        for part, structure in parts.items()
+        for name, value in vars(structure).items()
+        if name[:1].isupper() and isinstance(value, int)
+    }
 
 
 def _section_differences(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> Iterator[Difference]:
@@ -119,7 +152,11 @@ def _by_path(archive: Archive) -> dict[str, Member]:
 
 def _describe_member(first: Member, second: Member) -> str:
     if first.kind is not second.kind:
-        return f"{first.kind.name.lower()}, then {second.kind.name.lower()}"
+        kinds = f"{first.kind.name.lower()}, then {second.kind.name.lower()}"
+        is_only_mode = {first.kind, second.kind} == {Kind.FILE, Kind.EXECUTABLE}
+        # A changed mode must not hide a changed content.
+        changed = is_only_mode and first.data != second.data
+        return f"{kinds}; {_describe(first.data, second.data)}" if changed else kinds
     if first.kind is Kind.LINK:
         return f"links to {first.data!r}, then {second.data!r}"
     return _describe(first.data, second.data)

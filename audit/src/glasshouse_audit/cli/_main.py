@@ -20,6 +20,7 @@ from . import (
     _release,
     _reproduce,
     _reproducible,
+    _tcb,
     _verify,
 )
 
@@ -30,6 +31,7 @@ _COMMANDS = (
     _measure,
     _compare,
     _inspect,
+    _tcb,
     _reproduce,
     _reproducible,
     _lock,
