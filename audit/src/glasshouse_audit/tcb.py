@@ -18,10 +18,10 @@ __all__ = ["Component", "components", "table"]
 _INTRODUCTION = """\
 # The trusted computing base
 
-Everything that runs in the enclave, and so everything that a client trusts beside the hardware: an error in
-any of it can undo what the measurements promise. Packages are those of the locks, by version and hash. Our
-own sources are counted in lines too, without empty ones and comments. `python3 -m nox -s docs` writes this page,
-and a test compares it with the image's parts.
+Everything that runs in the enclave, and so everything that a client trusts beside the hardware: an
+error in any of it can undo what the measurements promise. Packages are those of the locks, by
+version and hash. Our own sources are counted in lines too, without empty ones and comments.
+`python3 -m nox -s docs` writes this page, and a test compares it with the image's parts.
 
 | component | version | files | bytes | lines of ours |
 |---|---|---:|---:|---:|
