@@ -99,6 +99,14 @@ class Memory:
 
     def _write(self, remembered: Remembered) -> None:
         data = _encode(remembered)
+        try:
+            _parse(data)
+        except MalformedError as err:
+            # Written all the same, it would be taken for corrupt and refuse every server from then on.
+            raise MemoryUnusableError(
+                f"the memory of past checkpoints has no room for more: {err}",
+                hint=f"keep {self._file} as it is, and name another state directory with GLASSHOUSE_STATE",
+            ) from err
         with self._usable("written"):
             replace_file(self._file, data)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
 from glasshouse_attestations.canonical_json import JSON
 from glasshouse_attestations.document import Document
@@ -21,7 +22,7 @@ from glasshouse_attestations.errors import MalformedError
 from glasshouse_attestations.keys import PublicKey
 from glasshouse_log import TrustPolicy
 
-from ._platforms import HARDWARE_PLATFORMS, HardwarePolicies, parse_hardware_policy
+from ._platforms import HARDWARE_PLATFORMS, HardwarePolicies, HardwarePolicy, parse_hardware_policy
 from .errors import ConfigurationError, PolicyError
 
 if sys.version_info >= (3, 11):
@@ -39,6 +40,7 @@ __all__ = [
     "Policy",
     "ProductionPolicy",
     "Trust",
+    "load_platform_policy",
     "load_policy",
     "parse_policy",
 ]
@@ -146,15 +148,12 @@ Policy: TypeAlias = DevelopmentPolicy | ProductionPolicy
 
 def load_policy(path: str | PathLike[str]) -> Policy:
     """Return the policy in a file; raises :class:`ConfigurationError` if there is none, and `PolicyError`."""
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(_MAX_SIZE + 1)
-    except OSError as err:
-        raise ConfigurationError(
-            f"the policy {str(path)!r} cannot be read: {err.strerror}",
-            hint="give the path of your trust.toml with policy=…, --policy or GLASSHOUSE_POLICY",
-        ) from err
-    return parse_policy(data)
+    return parse_policy(_read(path))
+
+
+def load_platform_policy(path: str | PathLike[str], platform: str) -> HardwarePolicy:
+    """Return the rules for one platform: TOML with what would stand in ``[platforms.<platform>]`` alone."""
+    return _parse_toml(_read(path), lambda table: parse_hardware_policy(platform, table))
 
 
 def parse_policy(data: bytes) -> Policy:
@@ -163,10 +162,28 @@ def parse_policy(data: bytes) -> Policy:
     Every field is required unless ``docs/sdk.md`` says otherwise, unknown ones are refused.
     Raises :class:`PolicyError`.
     """
+    return _parse_toml(data, _parse)
+
+
+def _read(path: str | PathLike[str]) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(_MAX_SIZE + 1)
+    except OSError as err:
+        raise ConfigurationError(
+            f"the policy {str(path)!r} cannot be read: {err.strerror}",
+            hint="give the path of your trust.toml with policy=…, --policy or GLASSHOUSE_POLICY",
+        ) from err
+
+
+_Parsed = TypeVar("_Parsed")
+
+
+def _parse_toml(data: bytes, parse: Callable[[Document], _Parsed]) -> _Parsed:
     if len(data) > _MAX_SIZE:
         raise PolicyError(f"a policy has at most {_MAX_SIZE} bytes")
     try:
-        return _parse(Document(cast(JSON, tomllib.loads(data.decode("utf-8"))), "policy"))
+        return parse(Document(cast(JSON, tomllib.loads(data.decode("utf-8"))), "policy"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as err:
         raise PolicyError(f"the policy is not TOML: {err}") from err
     except PolicyError:

@@ -250,7 +250,7 @@ class RefusedError(UnavailableError):
 class AccessError(RefusedError):
     """The call needs an API key, or another one."""
 
-    hint = "give api_key to Connection, or set GLASSHOUSE_API_KEY"
+    hint = "api_key=… or GLASSHOUSE_API_KEY: the operator gives out a key for each namespace"
 
 
 class ModelNotFoundError(RefusedError):

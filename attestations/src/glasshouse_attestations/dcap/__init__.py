@@ -17,7 +17,7 @@ from .pck import PckExtensions
 from .policy import TcbPolicy
 from .quote import EnclaveReport, Quote, TdReport, Tee
 from .trust_domain import TdxPolicy
-from .verify import SGX, TDX, UNPROVEN, verify
+from .verify import SGX, TDX, UNPROVEN, verify, verify_collateral
 
 __all__ = [
     "ROOT_SPKI_SHA256",
@@ -37,4 +37,5 @@ __all__ = [
     "TdxPolicy",
     "Tee",
     "verify",
+    "verify_collateral",
 ]

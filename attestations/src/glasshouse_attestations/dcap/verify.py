@@ -56,7 +56,7 @@ from .trust_domain import (
     trust_domain_registers,
 )
 
-__all__ = ["SGX", "TDX", "UNPROVEN", "verify"]
+__all__ = ["SGX", "TDX", "UNPROVEN", "verify", "verify_collateral"]
 
 SGX, TDX = "sgx", "tdx"
 UNPROVEN = (
@@ -100,6 +100,22 @@ def verify(evidence: Evidence, *, policy: SgxPolicy | TdxPolicy, now: datetime) 
     _check_quoting_enclave(quote.quoting_enclave, qe_identity, checks)
     judgement = _check_tcb_status(quote, tcb_info, pck, qe_identity, policy.tcb, checks)
     return _claims(quote, pck, tcb_info, judgement, checks)
+
+
+def verify_collateral(evidence: Evidence, *, policy: TcbPolicy, now: datetime) -> Collateral:
+    """Return the evidence's collateral if Intel signed it, it is current, and it is this quote's processor's.
+
+    These are the steps of :func:`verify` that concern the collateral. Neither the quote's signature nor the
+    platform's TCB status is looked at: collateral is fetched and kept whatever it says.
+    """
+    checks = Checklist()
+    quote = Quote.parse(evidence.quote)
+    pck_chain = _verify_pck_chain(quote, policy, now, checks)
+    collateral = _take_collateral(evidence)
+    _check_revocation(pck_chain, collateral, policy, now, checks)
+    _verify_tcb_info(quote, collateral, pck_extensions(pck_chain.leaf), policy, now, checks)
+    _verify_qe_identity(quote, collateral, policy, now, checks)
+    return collateral
 
 
 def _parse_quote(evidence: Evidence, policy: SgxPolicy | TdxPolicy, checks: Checklist) -> Quote:

@@ -13,12 +13,12 @@ from typing import Protocol
 
 from .._verdict import Verdict
 from ..errors import GlasshouseError, VerificationError
-from . import delete, models, predict, upload, verify
+from . import collateral, delete, evidence, models, predict, tcb, upload, verify
 
 __all__ = ["main"]
 
 _NAME = "glasshouse"
-_COMMANDS = (verify, predict, upload, models, delete)
+_COMMANDS = (verify, predict, upload, models, delete, evidence, tcb, collateral)
 
 
 class _Run(Protocol):

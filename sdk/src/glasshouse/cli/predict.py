@@ -71,9 +71,13 @@ def _read_inputs(given: list[str]) -> Any:
 def _read_array(path: str) -> Any:
     import numpy as np
 
-    array = np.load(path, allow_pickle=False)
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as err:
+        # numpy takes whatever it does not know for a pickle, and then speaks of that.
+        raise ValueError(f"{path} is not a .npy file with one array of numbers") from err
     if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path} is not a .npy file with one array")
+        raise ValueError(f"{path} is not a .npy file with one array of numbers")
     return array
 
 
