@@ -28,6 +28,7 @@ SOCKET = "tpm.sock"
 
 _STATE = "tpm"
 _COMMANDS = "tpm-commands.sock"
+_PROCESS = "tpm.pid"
 _SECONDS = 10.0
 # Without noda, machines that were switched off would lock the key as if somebody had guessed at its password.
 _KEY_ATTRIBUTES = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|sign"
@@ -66,7 +67,7 @@ class VirtualTpm:
     def running(self) -> Iterator[None]:
         """Have the TPM wait for a machine at :data:`SOCKET`; it is reset whenever this begins."""
         control = ["--ctrl", f"type=unixio,path={SOCKET}", "--terminate"]
-        with _swtpm(self.directory, control, SOCKET):
+        with _swtpm(self.directory, control):
             yield
 
 
@@ -74,20 +75,21 @@ class VirtualTpm:
 def _listening(directory: Path) -> Iterator[None]:
     """Have the TPM take commands, as a machine's firmware would give them after a reset."""
     server = ["--server", f"type=unixio,path={_COMMANDS}", "--ctrl", f"type=unixio,path={_COMMANDS}.ctrl"]
-    with _swtpm(directory, [*server, "--flags", "not-need-init,startup-clear"], f"{_COMMANDS}.ctrl"):
+    with _swtpm(directory, [*server, "--flags", "not-need-init,startup-clear"]):
         yield
 
 
 @contextlib.contextmanager
-def _swtpm(directory: Path, arguments: list[str], socket: str) -> Iterator[None]:
+def _swtpm(directory: Path, arguments: list[str]) -> Iterator[None]:
     # Relative paths: the address of a socket has at most 107 bytes, and a temporary directory can be deeper.
-    (directory / socket).unlink(missing_ok=True)
-    process = programs.start(
-        ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={_STATE}", *arguments], cwd=directory
-    )
+    ready = directory / _PROCESS
+    ready.unlink(missing_ok=True)
+    state = ["--tpmstate", f"dir={_STATE}", "--pid", f"file={_PROCESS}"]
+    process = programs.start(["swtpm", "socket", "--tpm2", *state, *arguments], cwd=directory)
     try:
         deadline = time.monotonic() + _SECONDS
-        while not (directory / socket).exists():
+        # It writes this file once its sockets accept; that they are there does not say so yet.
+        while not ready.exists():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise MachineError("swtpm did not start")
             time.sleep(0.01)
