@@ -13,6 +13,8 @@ from glasshouse_attestations.errors import MalformedError
 from glasshouse_attestations.keys import PublicKey
 from glasshouse_audit import cli, keygen
 from glasshouse_audit.errors import KeyFileError
+from glasshouse_log.keyfile import write_new_key_file
+from glasshouse_log.note import KeyType, NoteSigner
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +124,10 @@ def test_a_password_that_is_not_confirmed_is_refused(tmp_path: Path, monkeypatch
     monkeypatch.setattr("getpass.getpass", lambda *_, **__: next(answers))
     with pytest.raises(KeyFileError, match="differ"):
         keygen.new_password(tmp_path / "key.pem")
+
+
+def test_a_key_that_is_a_logs_is_no_auditors(tmp_path: Path) -> None:
+    path = tmp_path / "log.key"
+    write_new_key_file(path, NoteSigner.generate("example.com/log", KeyType.ED25519))
+    with pytest.raises(KeyFileError, match="not a key that glasshouse-audit keygen made"):
+        keygen.load(path)

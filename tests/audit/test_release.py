@@ -214,6 +214,28 @@ def test_a_failed_command_leaves_nothing_behind(
     ]
 
 
+def test_a_key_that_is_no_maintainers_builds_and_logs_nothing(
+    arguments: list[str], tmp_path: Path, log: LocalLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "trust.toml").write_text(policy_toml(People.meet(), log))
+    assert cli.main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert "a key is not one of the policy's maintainers\nhint: " in printed
+    assert "building" not in printed
+
+
+def test_fewer_keys_than_the_threshold_build_and_log_nothing(
+    arguments: list[str], tmp_path: Path, log: LocalLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, another = (people.maintainer.public_key.encode() for people in (PEOPLE, People.meet()))
+    text = policy_toml(PEOPLE, log).replace(f'"{one}"', f'"{one}", "{another}"')
+    (tmp_path / "trust.toml").write_text(text.replace("threshold = 1", "threshold = 2"))
+    assert cli.main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert "the policy wants 2 maintainers, and 1 would sign\nhint: " in printed
+    assert "building" not in printed
+
+
 def test_a_version_is_not_released_over(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*arguments]) == 0
     assert cli.main([*arguments]) == 2

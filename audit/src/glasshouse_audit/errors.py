@@ -10,7 +10,7 @@
     │   ├── NotReproducedError  two builds of one commit gave different images
     │   └── PublicationError    a file of a release contradicts the release statement
     └── UnavailableError
-        ├── KeyFileError        a signing key or its password could not be read or written
+        ├── KeyFileError        a signing key or its password could not be read, written or used
         ├── RebuildError        a released commit could not be built
         ├── SourceError         the source repository cannot be used as it is
         │   ├── CommitMissingError    it does not have the released commit
@@ -79,7 +79,11 @@ class PublicationError(VerificationError):
 
 
 class KeyFileError(UnavailableError):
-    """A signing key, or the password of one, could not be read or written."""
+    """A signing key, or the password of one, could not be read, written or used; ``hint`` may say why."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class RebuildError(UnavailableError):

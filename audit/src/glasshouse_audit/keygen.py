@@ -37,6 +37,9 @@ def generate(path: Path, *, password: bytes | None) -> PublicKey:
 def load(path: Path, *, password_file: Path | None = None) -> SigningKey:
     """Return the key in ``path``, asking for its password only if it is encrypted."""
     pem = _read(path)
+    if not pem.startswith(b"-----BEGIN "):
+        # The key of a log or a witness names itself before the PEM: one key must not stand for two parties.
+        raise KeyFileError(f"{path} is not a key that glasshouse-audit keygen made")
     password = read_password(path, password_file=password_file) if b"ENCRYPTED" in pem else None
     return SigningKey.load_pem(pem, password)
 

@@ -20,6 +20,7 @@ from ._trust_arguments import (
     add_release,
     add_trust,
     add_validity,
+    is_auditor,
     log_of,
     now,
     policy_of,
@@ -69,6 +70,8 @@ def run(parsed: argparse.Namespace) -> int:
     policy, keys = policy_of(parsed), signing_keys(parsed)
     if len(keys) != 1:
         raise KeyFileError("an audit is signed with one key")
+    if not is_auditor(keys[0], policy):
+        _tell("this key is no auditor's in the policy: the audit will not count for those who have it")
     image = None if parsed.image is None else read_image(parsed.image)
     release = expected_release(Publication.read(folder), policy, now=now())
     finding = examine(

@@ -14,7 +14,17 @@ from glasshouse_audit.publication import RELEASES_FOLDER
 from glasshouse_audit.release import Order, Released, publish_commands, release
 
 from ._arguments import Commands, add_json, add_tree, tree_of
-from ._trust_arguments import add_keys, add_log, add_trust, add_validity, log_of, now, policy_of, signing_keys
+from ._trust_arguments import (
+    add_keys,
+    add_log,
+    add_trust,
+    add_validity,
+    check_maintainers,
+    log_of,
+    now,
+    policy_of,
+    signing_keys,
+)
 
 __all__ = ["register"]
 
@@ -70,6 +80,7 @@ def run(parsed: argparse.Namespace) -> int:
         not_after=moment + parsed.validity,
     )
     keys = signing_keys(parsed)
+    check_maintainers(keys, policy)
     with log_of(parsed, policy) as log:
         released = release(
             order,

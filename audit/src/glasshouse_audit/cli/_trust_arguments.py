@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -21,6 +22,8 @@ __all__ = [
     "add_release",
     "add_trust",
     "add_validity",
+    "check_maintainers",
+    "is_auditor",
     "log_of",
     "now",
     "policy_of",
@@ -108,8 +111,29 @@ def signing_keys(parsed: argparse.Namespace) -> tuple[SigningKey, ...]:
     named = os.environ.get(_KEY)
     paths = parsed.key or ([Path(named)] if named else [])
     if not paths:
-        raise KeyFileError(f"no key is given: use --key FILE, or set {_KEY}")
+        raise KeyFileError("no key is given", hint=f"give --key FILE, or set {_KEY}")
     return tuple(keygen.load(path, password_file=parsed.password_file) for path in paths)
+
+
+def check_maintainers(keys: Sequence[SigningKey], policy: Policy) -> None:
+    """Return if ``keys`` can release under ``policy``; what nobody accepts need not be built, or logged."""
+    maintainers = policy.trust.maintainers
+    signers = {key.public_key for key in keys}
+    if not signers <= set(maintainers.keys):
+        raise KeyFileError(
+            "a key is not one of the policy's maintainers",
+            hint="the public key that keygen printed belongs under [maintainers] of the policy",
+        )
+    if len(signers) < maintainers.threshold:
+        raise KeyFileError(
+            f"the policy wants {maintainers.threshold} maintainers, and {len(signers)} would sign",
+            hint="give --key once for each of them",
+        )
+
+
+def is_auditor(key: SigningKey, policy: Policy) -> bool:
+    """Whether the audits of ``key`` count for those who have ``policy``."""
+    return any(key.public_key in organisation.keys for organisation in policy.trust.auditors.organisations)
 
 
 def release_folder(name: str, tree: Path) -> Path:
