@@ -33,7 +33,9 @@ def add_to(commands: Commands) -> None:
         "Its SHA-256 stands in every quote, and clients can hold it against their policy.",
     )
     add_arguments(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the configuration there")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the configuration there: a new file, or --config's"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_run)
 
@@ -82,6 +84,9 @@ def _parse_api_key(text: str) -> ApiKey:
 
 def _run(options: argparse.Namespace) -> None:
     content = chosen(options).encode()
+    if options.out and options.out.exists() and options.out != options.config:
+        # It would take the API keys away that were added to it.
+        raise FileExistsError(f"{options.out} exists: to change it, name it with --config too")
     digest = hashlib.sha256(content).hexdigest()
     if options.out:
         files.write_atomically(options.out, content)

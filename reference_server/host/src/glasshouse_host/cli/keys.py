@@ -60,6 +60,8 @@ def _make_launcher_key(options: argparse.Namespace) -> None:
     key = SigningKey.generate()
     try:
         descriptor = os.open(options.out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise FileExistsError(f"{options.out} exists: a key is never overwritten") from None
     except OSError as err:
         raise InputFileError(f"cannot make {options.out}: {err.strerror}") from err
     with os.fdopen(descriptor, "wb") as file:
