@@ -193,10 +193,21 @@ def test_a_server_does_not_start_with_what_does_not_fit(tmp_path: Path, local_lo
     assert run("serve", "--key", witness_key, *store, "--no-witnesses") == 2
     assert run("serve", "--key", log_key, *store, "--policy", witnesses) == 2
     assert run("serve", "--key", log_key, *store, "--no-witnesses", "--listen", "nowhere") == 2
-    assert run("serve", "--key", log_key, *store, "--no-witnesses", "--admit", "nonsense") in (1, 2)
+    assert run("serve", "--key", log_key, *store, "--no-witnesses", "--admit", "nonsense") == 2
     assert run("serve", "--key", log_key, *used) == 2
     assert run("witness", "--key", log_key, "--state", tmp_path / "w", "--log", local_log.key.encode()) == 2
     assert run("witness", "--key", witness_key, "--state", tmp_path / "w", "--log", "nonsense") == 2
+
+
+def test_a_file_of_another_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log_key, missing = tmp_path / "log.key", tmp_path / "missing.key"
+    run("keygen", "log", "example.com/log", log_key)
+    capsys.readouterr()
+    witness = ["--state", tmp_path / "w", "--log", "nonsense"]
+    assert run("witness", "--key", log_key, *witness) == 2
+    assert capsys.readouterr().err == f"glasshouse-log: {log_key} is the key of a log: example.com/log\n"
+    assert run("witness", "--key", missing, *witness) == 2
+    assert capsys.readouterr().err.startswith(f"glasshouse-log: {missing}: No such file or directory\nhint: ")
 
 
 def test_the_checks_need_neither_server_nor_client_libraries() -> None:

@@ -206,7 +206,8 @@ class LogClient:
                     if len(body) > limit:
                         raise LogUnavailableError(f"the log's answer has more than {limit} bytes")
         except httpx.TransportError as err:
-            raise _TryAgainError(f"no answer from the log ({type(err).__name__})") from err
+            where = self._client.base_url
+            raise _TryAgainError(f"no answer from the log at {where} ({type(err).__name__})") from err
         if response.status_code in _RETRIED:
             raise _TryAgainError(f"the log answered with status {response.status_code}")
         if response.status_code != httpx.codes.OK:

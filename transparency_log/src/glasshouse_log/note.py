@@ -72,7 +72,9 @@ class VerifierKey:
         if len(text) > _MAX_VKEY:
             raise MalformedKeyError(f"a verifier key has at most {_MAX_VKEY} characters")
         name, _, rest = text.partition("+")
-        key_id, _, material = rest.partition("+")
+        key_id, plus, material = rest.partition("+")
+        if not plus:
+            raise MalformedKeyError("a verifier key is of the form name+id+key, as keygen prints it")
         data = decode_base64(material.encode("utf-8", "replace"), "the key", MalformedKeyError)
         try:
             kind = KeyType(data[0] if data else None)

@@ -52,7 +52,9 @@ class Witness:
 
     For every log, what it cosigned is one growing tree: a checkpoint is on disk before its cosignature
     leaves, and comparing and replacing are one step. Signed checkpoints that contradict it are kept, each
-    beside the one it contradicts, in `<origin hash>/evidence`.
+    beside the one it contradicts, in `<origin hash>/evidence`: as `split-<hash>.txt` if the two convict the
+    log by themselves, as `unproved-<hash>.txt` if only a proof is missing. Anybody can send the second
+    kind, so it has a limit of its own and cannot keep out the first.
     """
 
     def __init__(self, signer: NoteSigner, logs: Sequence[VerifierKey], state: Path) -> None:
@@ -110,14 +112,14 @@ class Witness:
     ) -> Answer:
         known_note, known = self._load(offered.origin)
         if offered.size == known.size and offered.root != known.root and known_note:
-            self._keep_evidence(offered.origin, known_note, request.note)
+            self._keep_evidence("split", offered.origin, known_note, request.note)
         if request.old_size != known.size:
             return Answer(status=409, body=b"%d\n" % known.size, content_type="text/x.tlog.size")
         try:
             _check_continues(known, offered, request.proof)
         except ConsistencyError as err:
-            if known_note:
-                self._keep_evidence(offered.origin, known_note, request.note)
+            if known_note and offered.size > known.size:
+                self._keep_evidence("unproved", offered.origin, known_note, request.note)
             return _refusal(422, str(err))
         line = cosign(request.note.text, self._signer, time=now)
         note = Note(text=request.note.text, signatures=(*log_lines, line))
@@ -137,12 +139,11 @@ class Witness:
             raise StoreCorruptError("the witness's remembered checkpoint is of another log")
         return note, checkpoint
 
-    def _keep_evidence(self, origin: str, known: Note, offered: Note) -> None:
+    def _keep_evidence(self, kind: str, origin: str, known: Note, offered: Note) -> None:
         """Keep two signed checkpoints that no honest log would both have signed, or that await a proof."""
         directory = self._state / origin_hash(origin) / "evidence"
-        pair = known.text + offered.text
-        path = directory / f"{hashlib.sha256(pair).hexdigest()}.txt"
-        if path.exists() or (directory.exists() and len(list(directory.iterdir())) >= _MAX_EVIDENCE):
+        path = directory / f"{kind}-{hashlib.sha256(known.text + offered.text).hexdigest()}.txt"
+        if path.exists() or len(list(directory.glob(f"{kind}-*"))) >= _MAX_EVIDENCE:
             return
         write_durably(path, known.encode() + b"\n" + offered.encode())
 

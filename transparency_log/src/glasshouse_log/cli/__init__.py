@@ -61,14 +61,20 @@ def _report(error: Exception, *, as_json: bool) -> int:
             "schema": "glasshouse/log-error/v1",
             "verified": False,
             "error": type(error).__name__,
-            "message": str(error),
+            "message": _message(error),
         }
         print(json.dumps(outcome, sort_keys=True))
-    print(f"glasshouse-log: {error}", file=sys.stderr)
+    print(f"glasshouse-log: {_message(error)}", file=sys.stderr)
     for kind, hint in _HINTS.items():
         if isinstance(error, kind):
             print(f"hint: {hint}", file=sys.stderr)
     return code
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _exit_code(error: Exception) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from glasshouse_attestations.errors import MalformedError
 from glasshouse_attestations.keys import PublicKey
 from glasshouse_log.errors import MalformedKeyError, MalformedTrustPolicyError
 from glasshouse_log.keyfile import parse_key_file
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 __all__ = ["add_commands"]
+
+_HOLDERS = {KeyType.ED25519: "log", KeyType.COSIGNATURE_V1: "witness"}
 
 
 def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -86,7 +89,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     signer = _read_signer(options, KeyType.ED25519)
-    admitted = None if options.admit is None else [PublicKey.parse(text) for text in options.admit]
+    admitted = None if options.admit is None else [_parse_admitted(text) for text in options.admit]
     policy = _read_quorum(options)
     processes, serving = _import_servers()
     if policy.quorum == NO_QUORUM:
@@ -136,8 +139,15 @@ def _import_servers() -> tuple[ModuleType, ModuleType]:
 def _read_signer(options: argparse.Namespace, expected: KeyType) -> NoteSigner:
     signer = parse_key_file(options.key.read_bytes(), read_password(options.password_file))
     if signer.type is not expected:
-        raise MalformedKeyError(f"the key is of type {signer.type.name}, {expected.name} is needed")
+        raise MalformedKeyError(f"{options.key} is the key of a {_HOLDERS[signer.type]}: {signer.name}")
     return signer
+
+
+def _parse_admitted(text: str) -> PublicKey:
+    try:
+        return PublicKey.parse(text)
+    except MalformedError as err:
+        raise MalformedKeyError(f"--admit: {err}") from err
 
 
 def _read_quorum(options: argparse.Namespace) -> TrustPolicy:
