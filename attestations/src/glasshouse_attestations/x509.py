@@ -53,6 +53,8 @@ _UNREADABLE = (
     x509.UnsupportedGeneralNameType,
 )
 
+_LIST_HASHES = frozenset({"sha256", "sha384", "sha512"})
+
 # Extensions whose meaning is enforced below; any other critical one refuses the certificate (RFC 5280, 4.2).
 _UNDERSTOOD = frozenset({ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE})
 
@@ -121,6 +123,9 @@ def load_pem_chain(pem: bytes, *, max_certificates: int) -> tuple[x509.Certifica
         chain = x509.load_pem_x509_certificates(pem)
     except _UNREADABLE as err:
         raise MalformedError("a certificate chain does not parse") from err
+    if len(chain) != pem.count(_PEM_BEGIN):
+        # The library leaves out what begins like a certificate and never ends.
+        raise MalformedError("a certificate chain is cut off")
     return tuple(load_certificate(one.public_bytes(serialization.Encoding.DER)) for one in chain)
 
 
@@ -134,15 +139,18 @@ def verify_chain(
 ) -> x509.Certificate:
     """Return the leaf, ``chain[0]``, if the chain reaches a pinned root at ``now``.
 
-    Each certificate is signed by the next and names it as issuer, the last signs itself and has a SHA-256
-    among ``root_sha256``; issuers are certificate authorities with key usage and path length to match;
-    all are within their period of validity and signed with one of ``algorithms``. A critical extension
-    other than basic constraints, key usage and ``understood`` refuses the chain (RFC 5280, 6.1).
+    Each certificate is signed by the next and names it as issuer, none is there twice, the last signs itself
+    and has a SHA-256 among ``root_sha256``; issuers are certificate authorities with key usage and path
+    length to match; all are within their period of validity and signed with one of ``algorithms``. A
+    critical extension other than basic constraints, key usage and ``understood`` refuses the chain (RFC
+    5280, 6.1).
 
     Raises :class:`CertificateChainError` or :class:`CertificateExpiredError`.
     """
     if len(chain) < 2:
         raise CertificateChainError("a certificate chain has at least a leaf and a root")
+    if len(set(chain)) != len(chain):
+        raise CertificateChainError("a certificate chain has one certificate twice")
     root = chain[-1]
     if root.fingerprint(hashes.SHA256()) not in root_sha256:
         raise CertificateChainError(f"the chain ends in {_name(root)}, whose SHA-256 is not a pinned root's")
@@ -246,7 +254,8 @@ def verify_revocation_list(
     """Return if ``issuer`` signed the list and ``now`` lies in ``thisUpdate <= now < nextUpdate``.
 
     A critical extension refuses the list: it would say that the list is not of all certificates (RFC 5280,
-    5.2.4 and 5.2.5). Raises :class:`RevocationListError` for anything else (RFC 5280, 6.3.3).
+    5.2.4 and 5.2.5). So does any other hash than SHA-256, 384 or 512. Raises :class:`RevocationListError` for
+    anything else (RFC 5280, 6.3.3).
     """
     if revoked.issuer != issuer.subject:
         raise RevocationListError(f"the revocation list is not issued by {_name(issuer)}")
@@ -264,7 +273,8 @@ def verify_revocation_list(
     if not isinstance(key, (ec.EllipticCurvePublicKey, rsa.RSAPublicKey)):
         raise RevocationListError(f"the key of {_name(issuer)} is of a kind that signs no revocation list")
     try:
-        signed = revoked.is_signature_valid(key)
+        used = revoked.signature_hash_algorithm
+        signed = revoked.is_signature_valid(key) and used is not None and used.name in _LIST_HASHES
     except (ValueError, TypeError, UnsupportedAlgorithm) as err:
         raise RevocationListError("the signature of a revocation list cannot be checked") from err
     if not signed:
@@ -275,7 +285,12 @@ def verify_revocation_list(
 
 
 def check_not_revoked(certificate: x509.Certificate, revoked: x509.CertificateRevocationList) -> None:
-    """Return if the (verified) list does not name ``certificate``; else :class:`CertificateRevokedError`."""
+    """Return if the (verified) list does not name ``certificate``; else :class:`CertificateRevokedError`.
+
+    A list of another issuer says nothing of it: :class:`RevocationListError`.
+    """
+    if certificate.issuer != revoked.issuer:
+        raise RevocationListError(f"the revocation list is not of the issuer of {_name(certificate)}")
     if revoked.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
         raise CertificateRevokedError(f"the certificate of {_name(certificate)} is revoked")
 
@@ -289,4 +304,6 @@ def spki_sha256(certificate: x509.Certificate) -> bytes:
 
 
 def _name(certificate: x509.Certificate) -> str:
-    return certificate.subject.rfc4514_string()[:120]
+    # Whoever made the certificate chose it, and errors are shown on terminals.
+    name = certificate.subject.rfc4514_string()[:120]
+    return "".join(each if each.isprintable() else "?" for each in name)
