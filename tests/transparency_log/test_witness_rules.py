@@ -176,6 +176,19 @@ def test_evidence_does_not_fill_the_disk(tmp_path: Path, witness: Witness, log: 
     assert len(evidence(tmp_path, log)) == 64
 
 
+def test_checkpoints_that_lack_a_proof_cannot_keep_out_those_that_convict_the_log(
+    tmp_path: Path, witness: Witness, log: Simulator
+) -> None:
+    ask(witness, request(log, 0, 5))
+    for size in range(6, 86):
+        assert ask(witness, request(log, 5, size, proof=())).status == 422
+    assert len(evidence(tmp_path, log)) == 64
+    forked = request(log, 5, 5, root=bytes(32))
+    assert ask(witness, forked).status == 422
+    offered = AddCheckpoint.parse(forked).note.encode()
+    assert len([kept for kept in evidence(tmp_path, log) if kept.endswith(offered)]) == 1
+
+
 HASH = base64.b64encode(bytes(32)) + b"\n"
 
 
