@@ -124,6 +124,23 @@ def test_a_mount_point_that_is_no_directory_is_refused(
         image.unpack(tmp_path / "root")
 
 
+@pytest.mark.parametrize(
+    "member",
+    [
+        Member(path="proc/cpuinfo", kind=Kind.LINK, data=b"/etc/passwd"),
+        Member(path="sys/devices", kind=Kind.LINK, data=b"/"),
+        Member(path="dev/null", kind=Kind.FILE, data=b"x"),
+        Member(path="run/glasshouse", kind=Kind.DIRECTORY),
+        Member(path="tmp/x", kind=Kind.FILE),
+    ],
+    ids=lambda member: str(member.path),
+)
+def test_nothing_lies_where_the_launcher_will_write(member: Member, tmp_path: Path) -> None:
+    members = sorted([*SKELETON, PYTHON, member], key=lambda each: each.path)
+    with pytest.raises(ImageContentError, match=f"something in {member.parent}"):
+        read(tmp_path, *members).unpack(tmp_path / "root")
+
+
 @pytest.mark.parametrize("target", [b"/bin/sh", b"../../../bin/sh", b"nowhere", b"python3.13"])
 def test_a_python_that_is_not_the_images_own_is_refused(target: bytes, tmp_path: Path) -> None:
     link = Member(path=PYTHON.path, kind=Kind.LINK, data=target)

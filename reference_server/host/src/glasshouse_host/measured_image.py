@@ -55,12 +55,15 @@ class MeasuredImage:
     def unpack(self, root: Path) -> None:
         """Write the image's root file system to ``root``, with the directories that the launcher needs.
 
-        Nothing is written outside ``root``, even if the image has links where directories should be.
+        Nothing is written outside ``root``, now or when the launcher fills those directories: the image has
+        them, they are no links, and they are empty.
         """
         unpack(self.members, root)
         for name in _DIRECTORIES:
             if not _is_directory(root / name):
                 raise ImageContentError(f"the image has no directory {name}")
+            if any((root / name).iterdir()):
+                raise ImageContentError(f"the image has something in {name}, which the launcher fills")
         if not (root / _PYTHON).is_file() or root not in Path(os.path.realpath(root / _PYTHON)).parents:
             raise ImageContentError(f"the image has no {_PYTHON} of its own")
         (root / "tmp").chmod(0o1777)
