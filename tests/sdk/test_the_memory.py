@@ -13,6 +13,7 @@ import pytest
 
 from glasshouse import GlasshouseError, Remembered, errors
 from glasshouse._memory import Memory
+from glasshouse_attestations.keys import SigningKey
 from support.chain import Chain, cosigned_note, sign
 from support.served import Served
 
@@ -99,6 +100,34 @@ def test_a_revocation_of_another_image_is_remembered(start: Callable[..., Served
     served.staple(chain.bundle([*chain.fixed, other]).encode())
     served.connect().close()
     assert Memory(served.state).recall().revocations == (other,)
+
+
+def test_what_a_stranger_says_is_not_remembered_beside_a_revocation(start: Callable[..., Served]) -> None:
+    served = start()
+    chain = served.chain
+    revoked = sign(chain.revocation().to_statement(), *chain.maintainers)
+    noise = sign(chain.revocation().to_statement(), SigningKey.generate())
+    served.staple(chain.bundle([*chain.fixed, noise, revoked]).encode())
+    with pytest.raises(errors.RevokedError):
+        served.connect()
+    assert Memory(served.state).recall().revocations == (revoked,)
+
+
+def test_a_memory_that_is_full_is_loud_and_stays_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, first, second = Memory(tmp_path), Chain(), Chain()
+    monkeypatch.setattr("glasshouse._memory._MAX_LOGS", 1)
+    for chain in (first, second):
+        chain.bundle()
+    keys = [chain.log.signer.verifier_key.encode() for chain in (first, second)]
+    with memory.locked():
+        memory.remember(Remembered(), log_key=keys[0], checkpoint=first.note(), revocations=())
+        kept = memory.recall()
+        assert set(kept.checkpoints) == {keys[0]}
+        with pytest.raises(errors.MemoryUnusableError, match="no room"):
+            memory.remember(kept, log_key=keys[1], checkpoint=second.note(), revocations=())
+        assert memory.recall() == kept
 
 
 CORRUPT: list[Callable[[bytes], bytes]] = [

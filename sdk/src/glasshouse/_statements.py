@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -196,26 +196,28 @@ def effective_revocations(statements: Statements, trust: Trust) -> dict[bytes, t
     Enough are as many organisations as a release needs, and at least one. Signatures below different
     statements about one image add up. A broken signature that names a trusted key raises SignatureError.
     """
-    by_image: dict[bytes, list[Signed]] = {}
+    maintainers, organisations = trust.maintainers, trust.auditors.organisations
+    everyone = [*maintainers.keys, *(key for each in organisations for key in each.keys)]
+    by_image: dict[bytes, list[tuple[Signed, frozenset[PublicKey]]]] = {}
     for signed, said in statements.revocations:
-        by_image.setdefault(said.image_sha256, []).append(signed)
+        try:
+            keys = signed.verify(everyone)
+        except UntrustedKeyError:
+            # What nobody stands behind must not be remembered beside what somebody does.
+            continue
+        by_image.setdefault(said.image_sha256, []).append((signed, keys))
     return {
-        image: tuple(signed) for image, signed in by_image.items() if _is_revocation_effective(signed, trust)
+        image: tuple(signed for signed, _ in against)
+        for image, against in by_image.items()
+        if _are_enough(frozenset().union(*(keys for _, keys in against)), trust)
     }
 
 
-def _is_revocation_effective(signed: Sequence[Signed], trust: Trust) -> bool:
-    maintainers, organisations = trust.maintainers, trust.auditors.organisations
-    everyone = [*maintainers.keys, *(key for each in organisations for key in each.keys)]
-    keys: set[PublicKey] = set()
-    for each in signed:
-        try:
-            keys |= each.verify(everyone)
-        except UntrustedKeyError:
-            continue
-    auditors = [each.name for each in organisations if keys.intersection(each.keys)]
-    return len(keys.intersection(maintainers.keys)) >= maintainers.threshold or len(auditors) >= max(
-        1, trust.auditors.required
+def _are_enough(keys: frozenset[PublicKey], trust: Trust) -> bool:
+    maintainers, auditors = trust.maintainers, trust.auditors
+    revoking = [each.name for each in auditors.organisations if keys.intersection(each.keys)]
+    return len(keys.intersection(maintainers.keys)) >= maintainers.threshold or len(revoking) >= max(
+        1, auditors.required
     )
 
 
