@@ -221,6 +221,19 @@ def test_there_is_no_fallback_to_plaintext(tmp_path: Path) -> None:
     assert b"gh_secret" not in received[0]
 
 
+@pytest.mark.parametrize("host", ["a..b", ".", "a" * 64])
+def test_a_host_that_has_no_name_in_the_dns_is_a_configuration_error(host: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.ConfigurationError):
+        Connection(f"{host}:443", policy=make_chain().policy(), state=tmp_path)
+
+
+@pytest.mark.parametrize("api_key", ["gh_secret\n", " gh_secret", "gh_sécret", "gh_\0secret"])
+def test_an_api_key_that_no_header_takes_is_refused_unseen(api_key: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.ConfigurationError) as caught:
+        Connection("127.0.0.1:1", policy=make_chain().policy(), api_key=api_key, state=tmp_path)
+    assert "cret" not in str(caught.value)
+
+
 def test_nobody_there_is_unavailable_and_silence_is_a_deadline(tmp_path: Path) -> None:
     policy = make_chain().policy()
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from google.protobuf.message import DecodeError, Message
 
@@ -70,8 +71,10 @@ class Certificate:
         """The SHA-256 of the key's SubjectPublicKeyInfo, which is what quotes bind."""
         try:
             key = x509.load_der_x509_certificate(self.der).public_key()
-        except ValueError as err:
-            raise MalformedError("the server's certificate does not parse") from err
+        except (ValueError, UnsupportedAlgorithm) as err:
+            raise MalformedError(
+                "the server's certificate does not parse, or its key is of no known kind"
+            ) from err
         return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
@@ -91,6 +94,10 @@ def fetch_certificate(address: Address, *, timeout: float) -> Certificate:
             der = tls.getpeercert(binary_form=True)
     except TimeoutError as err:
         raise DeadlineError(f"the server at {address} did not answer in time") from err
+    except UnicodeError as err:
+        raise ConfigurationError(
+            f"{address.host!r} is not the name of a host", hint="write it like enclave.example:50051"
+        ) from err
     except OSError as err:
         # ssl.SSLError is one, too: a server without TLS is no server of ours.
         raise ServerUnavailableError(f"no TLS connection to {address}: {err.strerror or 'refused'}") from err

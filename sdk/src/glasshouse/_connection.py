@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from collections.abc import Sequence
@@ -53,6 +54,7 @@ _DEFAULT_TIMEOUT = 30.0
 # Room for names, shapes and framing around tensors that are as large as allowed.
 _OVERHEAD = 1 << 20
 _LARGEST_MESSAGE = (1 << 31) - 1
+_VISIBLE = re.compile(r"[!-~]*", re.ASCII)
 _Answer = TypeVar("_Answer", bound=Message)
 
 
@@ -96,7 +98,7 @@ class Connection:
         settings = load_settings()
         where = Address.parse(_given(address or settings.address, "address", "GLASSHOUSE_ADDRESS"))
         self._policy = _load(policy or settings.policy)
-        self._api_key = api_key or settings.api_key
+        self._api_key = _check_api_key(api_key or settings.api_key)
         self._timeout = timeout
         memory = Memory(Path(state) if state is not None else settings.state)
         self._attested = attest(where, self._policy, memory, timeout=timeout, clock=_utc_now)
@@ -271,6 +273,16 @@ def _given(value: str | None, name: str, variable: str) -> str:
             hint=f"pass {name}=…, set {variable}, or write it into ~/.config/glasshouse/config.toml",
         )
     return value
+
+
+def _check_api_key(api_key: str | None) -> str | None:
+    # In a header anything else would fail each call, with a status that does not say why.
+    if api_key is not None and not _VISIBLE.fullmatch(api_key):
+        raise ConfigurationError(
+            "the api key has a space, a line break or another character that no api key has",
+            hint="copy it without what surrounds it: gh_ and 43 characters",
+        )
+    return api_key
 
 
 def _load(policy: Policy | str | PathLike[str] | None) -> Policy:
