@@ -9,14 +9,13 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from datetime import datetime, timezone
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError, ServerUnavailableError
-from .evidence import read_evidence
+from .evidence import read_evidence, read_time
 
 if TYPE_CHECKING:
     from .._pccs import Answer
@@ -49,6 +48,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     fetch.add_argument(
         "--timeout", metavar="SECONDS", type=float, default=30.0, help="for each request (default: 30)"
     )
+    fetch.add_argument(
+        "--at", metavar="TIME", help="when the collateral must be current, like 2030-01-31T12:00:00Z (now)"
+    )
     fetch.set_defaults(run=_run)
 
 
@@ -57,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     evidence = read_evidence(arguments.evidence, [])
     fetch = _fetcher(arguments.pccs, arguments.timeout)
-    found = fetch_collateral(evidence, fetch, now=datetime.now(timezone.utc))
+    found = fetch_collateral(evidence, fetch, now=read_time(arguments.at))
     _write(arguments.output, found.encode())
     print(arguments.output)
     return 0
