@@ -51,6 +51,29 @@ def test_every_link_leads_to_a_file() -> None:
     assert broken == set()
 
 
+def test_every_heading_that_a_link_names_is_there() -> None:
+    broken = set()
+    for path in documents():
+        for target, heading in re.findall(r"\]\(([^)#\s:]+)#([^)]+)\)", path.read_text(encoding="utf-8")):
+            headings = re.findall(r"(?m)^#+ (.+)$", (path.parent / target).read_text(encoding="utf-8"))
+            if heading not in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}:
+                broken.add(f"{path.relative_to(ROOT)}: {target}#{heading}")
+    assert broken == set()
+
+
+def test_every_document_is_in_the_index() -> None:
+    index = ROOT / "docs" / "index.md"
+    named = {(index.parent / target).resolve() for target in links(index.read_text(encoding="utf-8"))}
+    assert {path for path in documents() if path.is_relative_to(index.parent)} - named == {index}
+
+
+def test_decisions_are_numbered_from_1_without_gap_or_double() -> None:
+    paths = sorted(path for path in documents() if path.parent.name == "adr")
+    titles = [path.read_text(encoding="utf-8").partition(".")[0] for path in paths]
+    assert [path.name[:4] for path in paths] == [f"{number:04}" for number in range(1, len(paths) + 1)]
+    assert titles == [f"# {number}" for number in range(1, len(paths) + 1)]
+
+
 def test_the_readme_gives_the_two_commands() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line in COMMANDS] == list(COMMANDS)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from glasshouse import DevelopmentPolicy, ProductionPolicy, errors, load_policy, parse_policy
 from glasshouse_attestations.keys import SigningKey
 from support.chain import SOURCE, Chain
+from support.repository import ROOT
 
 CHAIN = Chain()
 TEXT = CHAIN.policy_text()
@@ -153,3 +154,11 @@ def test_how_few_witnesses_make_a_quorum() -> None:
     assert parse_policy(text.replace("outer any", "outer all").encode()).trust.log.smallest_quorum == 3
     assert CHAIN.policy().trust.log.smallest_quorum == 2
     assert CHAIN.policy(quorum="none", age=None).trust.log.smallest_quorum == 0
+
+
+def test_the_documents_example_is_a_strict_production_policy() -> None:
+    policy = load_policy(ROOT / "docs" / "examples" / "production.toml")
+    assert isinstance(policy, ProductionPolicy)
+    assert set(policy.platforms) == {"snp", "tdx"}
+    assert (policy.trust.maintainers.threshold, policy.trust.auditors.required) == (2, 2)
+    assert policy.trust.log.smallest_quorum == 2
