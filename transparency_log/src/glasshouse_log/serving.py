@@ -13,11 +13,48 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 __all__ = ["bind", "parse_address", "serve"]
 
 _MAX_CONNECTIONS = 512
 _DRAIN_SECONDS = 10
+_REQUEST_SECONDS = 30.0
+_ANSWER_SECONDS = 300.0
+
+
+class _Protocol(H11Protocol):
+    """Gives a place back that a client only occupies: it has time to ask, and time to take the answer.
+
+    uvicorn itself waits without end for the first request, for the rest of any, and for a reader.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._patience = self.loop.call_later(_REQUEST_SECONDS, self._close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._is_answering():
+            self._patience.cancel()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._is_answering():
+            self._patience.cancel()
+            self._patience = self.loop.call_later(_REQUEST_SECONDS, self._close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._patience.cancel()
+        super().connection_lost(exc)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _close(self) -> None:
+        # What the client has not taken of an answer is still sent, for a while.
+        self.transport.close()
+        self._patience = self.loop.call_later(_ANSWER_SECONDS, self.transport.abort)
 
 
 class _Server(uvicorn.Server):
@@ -59,6 +96,7 @@ async def serve(
     """
     config = uvicorn.Config(
         app,
+        http=_Protocol,
         log_config=None,
         access_log=False,
         limit_concurrency=_MAX_CONNECTIONS,
