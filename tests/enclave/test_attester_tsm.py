@@ -2,8 +2,8 @@
 
 The directory has the attributes of the kernel's ABI document, and a subclass of the attester plays the
 kernel's part: it looks at what was written to ``inblob`` and counts the generation. What they cannot play:
-that the kernel refuses writes and reads with ``EBUSY`` and ``EINVAL``, and that a write to ``inblob`` advances
-the generation at once; here it advances when the report is read.
+that the kernel refuses writes and reads with ``EBUSY`` and ``EINVAL``, and that a write to ``inblob``
+advances the generation at once; here it advances when the report is read.
 """
 
 from __future__ import annotations
