@@ -30,7 +30,7 @@ from glasshouse_attestations.evidence import Evidence
 from glasshouse_attestations.tpm import attestation_key
 from glasshouse_attestations.tpm.structures import Attestation, PublicArea, Selection
 from glasshouse_attestations.x509 import load_pem_chain
-from support import gce_attestation, pki_tpm, tpm_quotes
+from support import gce_attestation, pki, pki_tpm, tpm_quotes
 from support.vectors import moment, needs_vectors, vector
 
 pytestmark = needs_vectors
@@ -48,7 +48,7 @@ def der(pem: bytes) -> bytes:
     return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
 
 
-def public_key(pem: bytes) -> pki_tpm.PublicKey:
+def public_key(pem: bytes) -> pki.SubjectKey:
     key = load_pem_public_key(pem)
     assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
     return key

@@ -33,7 +33,7 @@ from glasshouse_attestations.errors import (
     UnavailableError,
 )
 from glasshouse_attestations.evidence import Evidence
-from support import pki_tpm, tpm_quotes
+from support import pki, pki_tpm, tpm_quotes
 from support.tpm_quotes import (
     Quoted,
     ecc_key,
@@ -171,9 +171,9 @@ def test_an_expired_certificate_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"usage": pki_tpm.key_usage()}, "digital signatures"),
+        ({"usage": pki.key_usage()}, "digital signatures"),
         (
-            {"usage": pki_tpm.key_usage(digital_signature=True, key_cert_sign=True), "authority": True},
+            {"usage": pki.key_usage(digital_signature=True, key_cert_sign=True), "authority": True},
             "digital signatures",
         ),
         ({"authority": True}, "authority"),

@@ -18,12 +18,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.x509.oid import NameOID
 
 from glasshouse_attestations.dcap import Collateral, SgxPolicy, TcbPolicy, TdxPolicy
 from glasshouse_attestations.document import format_time
 from glasshouse_attestations.evidence import Evidence
 from glasshouse_attestations.x509 import spki_sha256
+from support import pki
+from support.pki import Holder
 
 NOW = datetime(2030, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
@@ -35,57 +36,40 @@ QE_SIGNER, QE_SVN = b"Q" * 32, 8
 REPORT_DATA = bytes(range(64))
 VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 SGX_OID = "1.2.840.113741.1.13.1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authority:
-    """A certificate and the key that it certifies."""
-
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-
-    @property
-    def pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
+SGX_EXTENSION = x509.ObjectIdentifier(SGX_OID)
 
 
 def issue(
     name: str,
-    issuer: Authority | None,
+    issuer: Holder | None,
     *,
     ca: bool = True,
     extension: bytes | None = None,
     key: ec.EllipticCurvePrivateKey | None = None,
     start: datetime = NOW - 30 * DAY,
     end: datetime = NOW + 365 * DAY,
-) -> Authority:
+) -> Holder:
     """Return a certificate for ``name``, signed by ``issuer`` or by itself."""
-    key = key or ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    usage = x509.KeyUsage(not ca, False, False, False, False, ca, ca, False, False)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(usage, critical=True)
+    return pki.issue(
+        pki.distinguished(name),
+        issuer,
+        key=key or ec.generate_private_key(ec.SECP256R1()),
+        digest=hashes.SHA256(),
+        start=start,
+        end=end,
+        critical=[
+            x509.BasicConstraints(ca=ca, path_length=None),
+            pki.key_usage(digital_signature=not ca, key_cert_sign=ca),
+        ],
+        extensions=[] if extension is None else [x509.UnrecognizedExtension(SGX_EXTENSION, extension)],
     )
-    if extension is not None:
-        unrecognized = x509.UnrecognizedExtension(x509.ObjectIdentifier(SGX_OID), extension)
-        builder = builder.add_extension(unrecognized, critical=False)
-    certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
-    return Authority(certificate=certificate, key=key)
 
 
 def revocation_list(
-    issuer: Authority,
+    issuer: Holder,
     revoked: Iterable[x509.Certificate] = (),
     *,
-    signer: Authority | None = None,
+    signer: Holder | None = None,
     start: datetime = NOW - DAY,
     end: datetime = NOW + 29 * DAY,
     critical: x509.ExtensionType | None = None,
@@ -316,10 +300,10 @@ def text(document: Json) -> bytes:
 class Intel:
     """A root and everything below it."""
 
-    root: Authority
-    authority: Authority
-    tcb_signer: Authority
-    pck: Authority
+    root: Holder
+    authority: Holder
+    tcb_signer: Holder
+    pck: Holder
     attestation_key: ec.EllipticCurvePrivateKey
 
     @classmethod

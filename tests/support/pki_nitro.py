@@ -13,13 +13,14 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.x509.oid import NameOID
 
 from glasshouse_attestations import nitro
 from glasshouse_attestations.evidence import Evidence
+from support import pki
+from support.pki import Holder
 
 NOW = datetime(2030, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
 INSTANCE = "i-0123456789abcdef0"
@@ -57,21 +58,9 @@ def _head(major: int, argument: int) -> bytes:
     return bytes([major << 5 | 23 + width.bit_length()]) + argument.to_bytes(width, "big")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authority:
-    """A certificate and the key that it certifies."""
-
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-
-    @property
-    def der(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.DER)
-
-
 def issue(
     name: str,
-    issuer: Authority | None,
+    issuer: Holder | None,
     *,
     ca: bool = True,
     path_length: int | None = None,
@@ -79,33 +68,29 @@ def issue(
     curve: ec.EllipticCurve | None = None,
     start: datetime = NOW - timedelta(days=1),
     end: datetime = NOW + timedelta(days=1),
-) -> Authority:
+) -> Holder:
     """Return a certificate for ``name``, signed by ``issuer`` or by itself."""
-    key = ec.generate_private_key(curve or ec.SECP384R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    usage = x509.KeyUsage(digital_signature, False, False, False, False, ca, ca, False, False)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
-        .add_extension(usage, critical=True)
-        .sign(issuer.key if issuer else key, hashes.SHA384())
+    return pki.issue(
+        pki.distinguished(name),
+        issuer,
+        key=ec.generate_private_key(curve or ec.SECP384R1()),
+        digest=hashes.SHA384(),
+        start=start,
+        end=end,
+        critical=[
+            x509.BasicConstraints(ca=ca, path_length=path_length),
+            pki.key_usage(digital_signature=digital_signature, key_cert_sign=ca),
+        ],
     )
-    return Authority(certificate=certificate, key=key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nitro:
     """A root, an intermediate and the leaf of one enclave."""
 
-    root: Authority
-    intermediate: Authority
-    leaf: Authority
+    root: Holder
+    intermediate: Holder
+    leaf: Holder
 
     @classmethod
     def generate(cls, *, module: str = MODULE, **leaf: Any) -> Nitro:

@@ -24,6 +24,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from glasshouse_attestations import nvidia
 from glasshouse_attestations.evidence import Evidence
+from support import pki
+from support.pki import Holder
 
 NOW = datetime(2030, 1, 31, 12, 0, 0, tzinfo=timezone.utc)
 NONCE = bytes(range(32))
@@ -67,22 +69,6 @@ def tcb_info(*parts: bytes) -> x509.UnrecognizedExtension:
     return x509.UnrecognizedExtension(x509.ObjectIdentifier("2.23.133.5.4.1.1"), seq(*parts))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """A certificate and the key that it certifies."""
-
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-
-    @property
-    def der(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.DER)
-
-    @property
-    def pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-
 def issue(
     name: str,
     issuer: Holder | None,
@@ -96,28 +82,21 @@ def issue(
     digital_signature: bool | None = None,
 ) -> Holder:
     """Return a certificate for ``name``, signed by ``issuer`` or by itself."""
-    key = ec.generate_private_key(curve or ec.SECP384R1())
-    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    attributes = list(pki.distinguished(name))
     if serial is not None:
         attributes.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, serial.hex().upper()))
-    subject = x509.Name(attributes)
     signs = not ca if digital_signature is None else digital_signature
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(end)
-        .add_extension(x509.KeyUsage(signs, False, False, False, False, ca, ca, False, False), critical=True)
+    authority = [x509.BasicConstraints(ca=True, path_length=None)] if ca else []
+    return pki.issue(
+        x509.Name(attributes),
+        issuer,
+        key=ec.generate_private_key(curve or ec.SECP384R1()),
+        digest=hashes.SHA384(),
+        start=start,
+        end=end,
+        critical=[pki.key_usage(digital_signature=signs, key_cert_sign=ca), *authority],
+        extensions=extensions,
     )
-    if ca:
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=False)
-    certificate = builder.sign(issuer.key if issuer else key, hashes.SHA384())
-    return Holder(certificate=certificate, key=key)
 
 
 def opaque(**changes: bytes | None) -> bytes:

@@ -12,9 +12,11 @@ from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+
+from support import pki
+from support.pki import SubjectKey, key_usage
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 NOW = START + timedelta(days=30)
@@ -22,8 +24,6 @@ END = START + timedelta(days=365)
 
 AK_CERTIFICATE = x509.ObjectIdentifier("2.23.133.8.3")
 EK_CERTIFICATE = x509.ObjectIdentifier("2.23.133.8.1")
-
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 
 @dataclass(frozen=True)
@@ -47,24 +47,6 @@ class Authority:
         return frozenset({self.chain[-1].fingerprint(hashes.SHA256())})
 
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=key_cert_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
 @cache
 def root(name: str = "Test TPM root, generated") -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
@@ -80,22 +62,21 @@ def intermediate(above: Authority | None = None) -> Authority:
 
 
 def _authority(name: str, key: ec.EllipticCurvePrivateKey, issuer: Authority | None) -> x509.Certificate:
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(_name(name))
-        .issuer_name(issuer.certificate.subject if issuer else _name(name))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(START)
-        .not_valid_after(END)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(key_usage(key_cert_sign=True), critical=True)
+    subject = pki.distinguished(name)
+    return pki.certify(
+        subject,
+        key.public_key(),
+        issuer=issuer.certificate.subject if issuer else subject,
+        signer=issuer.key if issuer else key,
+        digest=hashes.SHA256(),
+        start=START,
+        end=END,
+        critical=[x509.BasicConstraints(ca=True, path_length=None), key_usage(key_cert_sign=True)],
     )
-    return builder.sign(issuer.key if issuer else key, hashes.SHA256())
 
 
 def certify(
-    key: PublicKey,
+    key: SubjectKey,
     issuer: Authority | None = None,
     *,
     usage: x509.KeyUsage | None = None,
@@ -107,19 +88,19 @@ def certify(
 ) -> bytes:
     """Return the certificate of an attestation key, as a certificate authority of TPMs would issue it."""
     issuer = issuer or intermediate()
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(issuer.certificate.subject)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(START)
-        .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(usage or key_usage(digital_signature=True), critical=True)
+    purpose = [x509.ExtendedKeyUsage(purposes)] if purposes else []
+    certificate = pki.certify(
+        pki.distinguished(subject),
+        key,
+        issuer=issuer.certificate.subject,
+        signer=issuer.key,
+        digest=hashes.SHA256(),
+        start=START,
+        end=end,
+        critical=[
+            x509.BasicConstraints(ca=authority, path_length=None),
+            usage or key_usage(digital_signature=True),
+        ],
+        extensions=[*purpose, *extensions],
     )
-    if purposes:
-        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=False)
-    return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return certificate.public_bytes(Encoding.DER)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from glasshouse_attestations import canonical_json, tpm
 from glasshouse_attestations.evidence import Evidence
-from support import pki_tpm
+from support import pki, pki_tpm
 
 RSASSA, RSAPSS, ECDSA = 0x0014, 0x0016, 0x0018
 SHA1, SHA256, SHA384, SHA512 = 0x0004, 0x000B, 0x000C, 0x000D
@@ -176,7 +176,7 @@ def captured(
     *,
     signature: bytes,
     values: Mapping[int, bytes],
-    key: pki_tpm.PublicKey,
+    key: pki.SubjectKey,
     bank: str = "sha256",
     public: bytes | None = None,
     log: bytes | None = None,
