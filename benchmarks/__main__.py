@@ -10,7 +10,7 @@ from pathlib import Path
 from glasshouse_attestations import canonical_json
 from glasshouse_attestations.canonical_json import JSON
 
-from . import client, image, log, verification
+from . import client, evidence, image, log, verification
 from .measured import Measured
 
 _SCHEMA = "glasshouse/bench/v1"
@@ -37,6 +37,7 @@ def main() -> int:
 def _all(only: str | None, path: Path) -> Iterator[Measured]:
     if only in (None, "verification"):
         yield from verification.benchmarks()
+        yield from evidence.benchmarks()
     if only in (None, "log"):
         yield from log.benchmarks()
     if only in (None, "image"):

@@ -10,22 +10,19 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from glasshouse import Remembered, verify_attestation
-from glasshouse_attestations import simulated, snp
+from glasshouse_attestations import simulated
 from glasshouse_attestations.evidence import Evidence
 from support.chain import CHANNEL, Chain
-from support.snp_captures import evidence_of, lenient, time_of
-from support.vectors import cases
 
 from .measured import Measured, seconds
 
 __all__ = ["benchmarks"]
 
 _VERIFICATIONS = 100
-_SNP_CAPTURE = "attestation_rs/live-report-v5-genoa"
 
 
 def benchmarks() -> Iterator[Measured]:
-    """Measure the client's whole verification, and that of each technology's evidence alone."""
+    """Measure the client's whole verification, and that of the simulated platform's evidence alone."""
     p256, p384 = _signature_check(ec.SECP256R1()), _signature_check(ec.SECP384R1())
     yield _milliseconds("one ECDSA P-256 verification", p256)
     yield _milliseconds("one ECDSA P-384 verification", p384)
@@ -38,21 +35,12 @@ def benchmarks() -> Iterator[Measured]:
     yield _milliseconds("client verification, all twelve steps", seconds(verify), p256, "P-256")
     yield _growth("memory kept by one hundred verifications", verify)
     yield from _simulated(chain, p256)
-    yield from _snp(p384)
 
 
 def _simulated(chain: Chain, p256: float) -> Iterator[Measured]:
     evidence, keys = Evidence.parse(chain.evidence()), [chain.launcher.public_key]
     taken = seconds(lambda: simulated.verify(evidence, launcher_keys=keys))
     yield _milliseconds("evidence: simulated", taken, p256, "P-256")
-
-
-def _snp(p384: float) -> Iterator[Measured]:
-    if not any(case["source"] == _SNP_CAPTURE for case in cases("snp")):
-        return
-    evidence, policy, now = evidence_of(_SNP_CAPTURE), lenient(_SNP_CAPTURE), time_of(_SNP_CAPTURE)
-    taken = seconds(lambda: snp.verify(evidence, policy=policy, now=now))
-    yield _milliseconds("evidence: snp, certificates seen before", taken, p384, "P-384")
 
 
 def _milliseconds(name: str, value: float, baseline: float | None = None, of: str = "") -> Measured:
