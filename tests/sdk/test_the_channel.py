@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,54 @@ def test_an_api_key_that_no_header_takes_is_refused_unseen(api_key: str, tmp_pat
     with pytest.raises(errors.ConfigurationError) as caught:
         Connection("127.0.0.1:1", policy=make_chain().policy(), api_key=api_key, state=tmp_path)
     assert "cret" not in str(caught.value)
+
+
+def test_a_server_that_redirects_leads_nowhere(tmp_path: Path) -> None:
+    identity, visited = new_identity(), threading.Event()
+    key_and_certificate = tmp_path / "identity.pem"
+    key_and_certificate.write_bytes(identity.tls_key_pem + identity.certificate_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(key_and_certificate)
+    context.set_alpn_protocols(["h2"])
+
+    def redirect(listener: socket.socket, target: str) -> None:
+        reply = f"HTTP/1.1 307 Moved\r\nLocation: https://{target}/\r\nContent-Length: 0\r\n\r\n"
+        for _ in range(2):
+            connection, _ = listener.accept()
+            with suppress(OSError), context.wrap_socket(connection, server_side=True) as tls:
+                tls.recv(65536)
+                tls.sendall(reply.encode())
+
+    def watch(listener: socket.socket) -> None:
+        with suppress(OSError):
+            listener.accept()
+            visited.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as target, socket.create_server(("127.0.0.1", 0)) as here:
+        elsewhere = f"127.0.0.1:{target.getsockname()[1]}"
+        threads = [
+            threading.Thread(target=watch, args=(target,), daemon=True),
+            threading.Thread(target=redirect, args=(here, elsewhere), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        address = f"127.0.0.1:{here.getsockname()[1]}"
+        with pytest.raises(errors.UnavailableError):
+            Connection(address, policy=make_chain().policy(), state=tmp_path, timeout=2)
+        assert not visited.is_set()
+
+
+def test_no_verdict_is_kept_for_the_next_connection(tmp_path: Path) -> None:
+    chain, identity = make_chain(), new_identity()
+    with relay(answering(chain, identity), identity=identity) as server:
+        for _ in range(2):
+            Connection(server.address, policy=chain.policy(), state=tmp_path).close()
+        nonces = [GetEvidenceRequest.FromString(request).nonce for _, request, _ in server.seen]
+        assert len(set(nonces)) == 2
+        assert all(len(nonce) == 32 for nonce in nonces)
+        server.answer = always(b"")
+        with pytest.raises(errors.GlasshouseError):
+            Connection(server.address, policy=chain.policy(), state=tmp_path)
 
 
 def test_nobody_there_is_unavailable_and_silence_is_a_deadline(tmp_path: Path) -> None:
