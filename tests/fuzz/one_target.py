@@ -13,7 +13,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["glasshouse_attestations"]):
+with atheris.instrument_imports(include=["glasshouse", "glasshouse_attestations"]):
     from fuzz.targets import TARGETS, captures_are_absent
 
 _MAX_LENGTH = 16 << 10

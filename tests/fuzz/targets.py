@@ -13,6 +13,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from glasshouse._deadlines import deadlines_of_file
+from glasshouse._inspection import inspect, to_text
 from glasshouse_attestations import azure, canonical_json, dcap, nitro, nvidia, snp, tpm
 from glasshouse_attestations.azure import HclReport, RuntimeData
 from glasshouse_attestations.dcap import certificates as dcap_certificates
@@ -170,10 +172,41 @@ def _public_area() -> tuple[bytes, ...]:
     return tuple(tpm_quotes.sized(tpm_quotes.public_area(key)) for key in keys)
 
 
+def _inspect(data: bytes) -> object:
+    return list(to_text(inspect(data)))
+
+
+def _whole() -> tuple[bytes, ...]:
+    """Evidence with every kind of endorsement, as the commands read it."""
+    folder = VECTORS / "normalized" / "azure" / "flashbots__azure-tdx-with-ak-intermediates-1780922561"
+    names = {"hcl-report": "hcl_report.bin", "ak-certificate": "ak_cert.der", "td-quote": "td_quote.bin"}
+    if not folder.is_dir():
+        return ()
+    parts = {name: (folder / file).read_bytes() for name, file in names.items()}
+    parts["ak-chain"] = (folder / "ak_intermediates.pem").read_bytes()
+    quote = (folder / "quote.msg").read_bytes()
+    return (Evidence(platform="azure", quote=quote, endorsements=parts).encode(),)
+
+
+_RAW = (
+    "normalized/dcap/quotes/*.bin",
+    "normalized/snp/*/report.bin",
+    "normalized/nitro/*.cose",
+    "normalized/azure/*/quote.msg",
+    "normalized/azure/*/hcl_report.bin",
+    "normalized/nvidia/*/report.bin",
+)
 _QUOTES = "normalized/dcap/quotes/*.bin"
 
 _ALL = (
     Target(name="evidence", parse=Evidence.parse, own=_evidence()),
+    Target(name="inspection", parse=_inspect, files=_RAW, own=_whole()),
+    Target(
+        name="deadlines",
+        parse=deadlines_of_file,
+        files=(*_RAW, "normalized/dcap/collateral/*.json", "tpm/roots/*.pem"),
+        own=_whole(),
+    ),
     Target(name="snp-report", parse=snp.Report.parse, files=("normalized/snp/*/report.bin",)),
     Target(name="snp-endorsement-key", parse=snp.EndorsementKey.parse, files=("normalized/snp/*/leaf.der",)),
     Target(

@@ -15,7 +15,11 @@ from glasshouse import errors
 from glasshouse._hints import HINTS
 
 SOURCE = Path(str(glasshouse.__file__)).parent
-PURE = ("_verifier", "_statements", "_log", "_quote", "_verdict", "_refusal", "_hints", "errors")
+PURE = (
+    *("_verifier", "_statements", "_log", "_quote", "_platforms", "_verdict", "_refusal", "_hints", "errors"),
+    *("_evidence_verdict", "_deadlines", "_pccs"),
+    *(f"_inspection/{path.stem}" for path in sorted((SOURCE / "_inspection").glob("*.py"))),
+)
 IMPURE = {
     "os",
     "pathlib",
