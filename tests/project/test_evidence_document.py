@@ -1,16 +1,18 @@
-"""docs/evidence.md names the test of each row of the checklist, and each test that it names exists."""
+"""Two documents name the tests of each row of the checklist, and each test that they name exists."""
 
 from __future__ import annotations
 
 import ast
 import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from support.repository import ROOT, SHARED
 
 DOCUMENT = ROOT / "docs" / "evidence.md"
+ROWS = {DOCUMENT: range(1, 21), ROOT / "docs" / "checklist.md": range(20, 38)}
 TECHNOLOGIES = sorted(path.name for path in (ROOT / "docs" / "evidence").glob("*.md"))
 ROW = re.compile(r"^\| (?P<number>[0-9]+): [^|]+ \| (?P<tests>[^|]+) \|$", re.MULTILINE)
 NAMED = re.compile(r"`(?P<test>test_[a-z0-9_]+)(?:\[(?P<case>[^`]+)\])?`")
@@ -31,20 +33,27 @@ def all_tests() -> dict[str, str]:
 
 def named() -> list[tuple[str, str]]:
     return sorted(
-        {(each["test"], each["case"] or "") for each in NAMED.finditer(DOCUMENT.read_text("utf-8"))}
+        {
+            (each["test"], each["case"] or "")
+            for path in ROWS
+            for each in NAMED.finditer(path.read_text("utf-8"))
+        }
     )
 
 
-def test_rows_1_to_20_each_have_tests() -> None:
-    rows = {int(row["number"]): row["tests"] for row in ROW.finditer(DOCUMENT.read_text(encoding="utf-8"))}
-    assert list(rows) == list(range(1, 21))
-    assert all(NAMED.search(listed) for listed in rows.values())
+@pytest.mark.parametrize("path", ROWS, ids=lambda path: str(path.name))
+def test_each_row_has_tests(path: Path) -> None:
+    rows = list(ROW.finditer(path.read_text(encoding="utf-8")))
+    assert list(dict.fromkeys(int(row["number"]) for row in rows)) == list(ROWS[path])
+    assert all(NAMED.search(row["tests"]) for row in rows)
 
 
 @pytest.mark.skipif(not CHECKLIST.is_file(), reason="the checklist (shared/VERIFIER-CHECKLIST.md) is absent")
-def test_the_checklist_still_has_its_rows_about_evidence() -> None:
-    text = CHECKLIST.read_text(encoding="utf-8").partition("## Channel")[0]
-    assert [int(number) for number in re.findall(r"^([0-9]+)\. ", text, re.MULTILINE)] == list(range(1, 21))
+def test_the_checklist_still_has_its_rows() -> None:
+    evidence, heading, others = CHECKLIST.read_text(encoding="utf-8").partition("## Channel")
+    for text, last in ((evidence, 20), (evidence + heading + others, 37)):
+        numbers = [int(number) for number in re.findall(r"^([0-9]+)\. ", text, re.MULTILINE)]
+        assert numbers == list(range(1, last + 1))
 
 
 @pytest.mark.parametrize(("test", "case"), named())
