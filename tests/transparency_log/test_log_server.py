@@ -13,9 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from glasshouse_attestations import dsse
 from glasshouse_attestations.bundle import Bundle
 from glasshouse_attestations.keys import SigningKey
 from glasshouse_log import verify_checkpoint, verify_entry
+from glasshouse_log.admission import check_admission
 from glasshouse_log.errors import (
     AdmissionError,
     InclusionError,
@@ -196,6 +198,18 @@ def test_only_admitted_signers_are_taken(tmp_path: Path) -> None:
         with pytest.raises(AdmissionError):
             client.add(forged)
         assert client.checkpoint().size == 1
+
+
+def test_nobody_makes_new_entries_of_old_ones_by_adding_a_signature() -> None:
+    admitted, second, other = (SigningKey.generate() for _ in range(3))
+    keys = [admitted.public_key, second.public_key]
+    payload = (b"known", "text/plain")
+    check_admission(dsse.sign(*payload, admitted, second).encode(), keys)
+    for signers in ((admitted, other), (admitted, second, other)):
+        entry = dsse.sign(*payload, *signers).encode()
+        with pytest.raises(AdmissionError, match="too"):
+            check_admission(entry, keys)
+        check_admission(entry, None)
 
 
 def test_nothing_is_acknowledged_without_a_quorum_and_nothing_is_lost(tmp_path: Path) -> None:

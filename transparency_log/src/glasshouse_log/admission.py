@@ -1,4 +1,4 @@
-"""What the log takes in: canonical DSSE envelopes, signed by a key it admits."""
+"""What the log takes in: canonical DSSE envelopes, signed by keys it admits and no others."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ __all__ = ["check_admission"]
 
 
 def check_admission(entry: bytes, admitted: Collection[PublicKey] | None) -> None:
-    """Prove that an entry is a canonical envelope which, unless `admitted` is None, an admitted key signed.
+    """Prove that an entry is a canonical envelope which, unless `admitted` is None, admitted keys signed.
 
-    What the statement says is not judged: a log records who said what. Raises MalformedEntryError or
-    AdmissionError.
+    No other key may have signed it too: else anybody could add a signature of their own to what is in the
+    log, as often as they like, and each result would be a new entry. What the statement says is not judged:
+    a log records who said what. Raises MalformedEntryError or AdmissionError.
     """
     try:
         envelope = dsse.Envelope.parse(entry)
@@ -26,6 +27,8 @@ def check_admission(entry: bytes, admitted: Collection[PublicKey] | None) -> Non
     if admitted is None:
         return
     try:
-        dsse.verify(envelope, payload_type=envelope.payload_type, trusted=admitted)
+        signers = dsse.verify(envelope, payload_type=envelope.payload_type, trusted=admitted)
     except VerificationError as err:
         raise AdmissionError("no key that this log admits has signed the envelope") from err
+    if len(signers) != len(envelope.signatures):
+        raise AdmissionError("a key that this log does not admit has signed the envelope too")
