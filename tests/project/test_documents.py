@@ -41,6 +41,22 @@ def test_a_wrong_help_text_is_found_and_other_blocks_are_left_alone() -> None:
     assert BLOCK.search(other) is None
 
 
+def test_every_command_of_the_client_shows_its_help_in_some_document() -> None:
+    shown = {
+        block["line"] for path in documents() for block in BLOCK.finditer(path.read_text(encoding="utf-8"))
+    }
+    assert {f"{' '.join(each)} --help" for each in commands_of("glasshouse")} <= shown
+
+
+def commands_of(*names: str) -> list[tuple[str, ...]]:
+    """The commands that a help text lists, and those that theirs list, down to those that do something."""
+    _, found, listed = printed(f"{' '.join(names)} --help").partition("positional arguments:\n")
+    below = re.findall(r"^    ([a-z][a-z-]*)(?: |$)", listed.partition("options:")[0], re.MULTILINE)
+    if not found or not re.search(r"^  (COMMAND|ACTION)$", listed, re.MULTILINE):
+        return [names]
+    return [each for name in below for each in commands_of(*names, name)]
+
+
 def test_every_link_leads_to_a_file() -> None:
     broken = {
         f"{path.relative_to(ROOT)}: {target}"
