@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 
 import pytest
 
 from glasshouse_attestations.dcap import Collateral
-from glasshouse_attestations.errors import EvidenceSignatureError, MalformedError, PlatformError
+from glasshouse_attestations.errors import MalformedError
 from support.dcap_captures import LENIENT, capture_of
+from support.mutations import a_bit_of_every_byte, accepted, every_bit
 from support.vectors import needs_vectors
 
 SGX = ("sgx/dcapqvl/sgx_quote.bin", "dcapqvl_sgx")
@@ -31,29 +31,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Parsed a serial number:Warning"),
     pytest.mark.filterwarnings("ignore:Attribute's length must be:UserWarning"),
 ]
-
-
-def a_bit_of_every_byte(data: bytes) -> Iterator[tuple[int, bytes]]:
-    for at in range(len(data)):
-        yield at, data[:at] + bytes((data[at] ^ 1 << at % 8,)) + data[at + 1 :]
-
-
-def every_bit(data: bytes, size: int) -> Iterator[tuple[int, bytes]]:
-    for at in range(size):
-        for bit in range(8):
-            yield at, data[:at] + bytes((data[at] ^ 1 << bit,)) + data[at + 1 :]
-
-
-def accepted(changes: Iterator[tuple[int, bytes]], verify: Callable[[bytes], object]) -> set[int]:
-    """The offsets at which a change went unnoticed; a change may only be refused by a typed error."""
-    found = set()
-    for at, changed in changes:
-        try:
-            verify(changed)
-        except (MalformedError, PlatformError, EvidenceSignatureError):
-            continue
-        found.add(at)
-    return found
 
 
 @needs_vectors

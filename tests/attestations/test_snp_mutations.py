@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,44 +11,17 @@ from glasshouse_attestations.errors import (
     CertificateChainError,
     EvidenceSignatureError,
     MalformedError,
-    PlatformError,
     ProductError,
 )
 from glasshouse_attestations.evidence import Evidence
 from support import pki_snp
+from support.mutations import a_bit_of_every_byte, accepted, every_bit, flip
 from support.snp_captures import amd_chain, evidence_of, lenient, time_of
 from support.vectors import needs_vectors
 
 CAPTURE = "oak/genoa_oc"
 # Nothing is tolerated. If a change must be, its offset is listed here with the reason.
 TOLERATED: dict[str, set[int]] = {}
-
-
-def every_bit(data: bytes) -> Iterator[tuple[int, bytes]]:
-    for at in range(len(data)):
-        for bit in range(8):
-            yield at, flip(data, at, bit)
-
-
-def a_bit_of_every_byte(data: bytes) -> Iterator[tuple[int, bytes]]:
-    for at in range(len(data)):
-        yield at, flip(data, at, at % 8)
-
-
-def flip(data: bytes, at: int, bit: int) -> bytes:
-    return data[:at] + bytes((data[at] ^ 1 << bit,)) + data[at + 1 :]
-
-
-def accepted(changes: Iterator[tuple[int, bytes]], verify: Callable[[bytes], object]) -> set[int]:
-    """The offsets at which a change went unnoticed; a change may only be refused by a typed error."""
-    found = set()
-    for at, changed in changes:
-        try:
-            verify(changed)
-        except (MalformedError, PlatformError, EvidenceSignatureError):
-            continue
-        found.add(at)
-    return found
 
 
 def verify_with(evidence: Evidence, **changed: bytes) -> object:
@@ -63,7 +35,7 @@ def verify_with(evidence: Evidence, **changed: bytes) -> object:
 def test_every_bit_of_the_report_counts() -> None:
     evidence, policy, now = evidence_of(CAPTURE), lenient(CAPTURE), time_of(CAPTURE)
     snp.verify(evidence, policy=policy, now=now)
-    changes = every_bit(evidence.quote)
+    changes = every_bit(evidence.quote, len(evidence.quote))
     found = accepted(
         changes, lambda quote: snp.verify(replace(evidence, quote=quote), policy=policy, now=now)
     )
