@@ -36,8 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GlasshouseError as err:
         _complain(str(err), err.hint)
         return _exit_code(err)
-    except (OSError, ValueError) as err:
-        # A file that cannot be read or written, or an argument that a function of ours refused.
+    except OSError as err:
+        _complain(f"{err.filename}: {err.strerror}" if err.filename else str(err), None)
+        return 2
+    except ValueError as err:
+        # An argument that a function of ours refused.
         _complain(str(err), None)
         return 2
 

@@ -28,7 +28,7 @@ _HINTS: dict[type[GlasshouseError], str] = {
     MissingProgramError: "on debian: apt-get install qemu-system-x86 ovmf swtpm swtpm-tools tpm2-tools",
     IsolationError: "with --isolation auto the next way is tried; a TMPDIR without noexec may be needed",
     ImageContentError: "build the image with glasshouse-audit build",
-    InputFileError: "glasshouse-host run --help says what each file has to be",
+    InputFileError: "--help, after the command's name, says what each file has to be",
     EnclaveError: "the lines above are the server's own",
 }
 
