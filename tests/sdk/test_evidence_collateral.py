@@ -160,6 +160,7 @@ BROKEN: dict[str, tuple[Callable[[Service], None], int]] = {
     "no content": (_answer("identity", 204, b"", {}), 2),
     "too large": (_answer("identity", 200, bytes((64 << 10) + 1), {}), 2),
     "redirected": (_answer("identity", 302, b"", {"Location": "/tdx/certification/v4/qe/identity2"}), 2),
+    "not ASCII": (_change("tcb", lambda body: body.replace(b"SGX", b"SG\xc3\xbc", 1)), 2),
     "another JSON": (_answer("tcb", 200, b"{}", {}), 2),
 }
 
@@ -194,6 +195,18 @@ def test_collateral_of_another_processor_is_not_written(tmp_path: Path) -> None:
         code, output = fetch(tmp_path, SGX, service.url)
     assert code == 1
     assert not output.exists()
+
+
+def test_a_service_on_this_machine_is_not_asked_through_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(service_of(Collateral.parse(capture_of(*TDX).collateral))) as gone:
+        proxy = gone.url
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy)
+    with served(service_of(Collateral.parse(capture_of(*TDX).collateral))) as service:
+        code, _ = fetch(tmp_path, TDX, service.url)
+    assert (code, len(service.asked)) == (0, 4)
 
 
 def test_a_file_that_was_there_survives_a_failure(tmp_path: Path) -> None:

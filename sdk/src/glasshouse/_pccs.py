@@ -92,7 +92,7 @@ def _authority(issuer: str) -> str:
 
 def _signed(body: bytes, name: bytes) -> tuple[bytes, bytes]:
     match = _SIGNED.fullmatch(body.strip())
-    if match is None or match["name"] != name:
+    if match is None or match["name"] != name or not body.isascii():
         raise MalformedError(f"the service's answer is not {name.decode()} with a signature")
     return match["body"], bytes.fromhex(match["signature"].decode("ascii"))
 

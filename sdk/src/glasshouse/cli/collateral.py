@@ -82,7 +82,9 @@ def _fetcher(url: str, timeout: float) -> Callable[[str], Answer]:
     from .._pccs import MAX_ANSWER_SIZE, Answer
 
     base = _checked_url(url)
-    opener = urllib.request.build_opener(_NoRedirect)
+    # What is on this machine is not asked for through a proxy, which may be on another.
+    proxies = {} if base.startswith("http:") else None
+    opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler(proxies))
 
     def fetch(path: str) -> Answer:
         request = urllib.request.Request(base + path)  # noqa: S310 # _checked_url allows https and loopback
