@@ -174,3 +174,42 @@ def test_health_is_told_by_service(tight: Started) -> None:
         assert tight.enclave.call(rpc.HEALTH_CHECK, request).status == 1
     request = rpc.HEALTH_CHECK.request(service="other")
     assert refused(lambda: tight.enclave.call(rpc.HEALTH_CHECK, request)) is Refusal.SERVICE_UNKNOWN
+
+
+def _answers_at_once(enclave: EnclaveProcess, body: bytes) -> Refusal:
+    start = time.monotonic()
+    refusal = refused(lambda: enclave.channel.unary_unary(rpc.MODEL_INFER.path)(body, timeout=30))
+    assert time.monotonic() - start < 5
+    return refusal
+
+
+@pytest.mark.parametrize("field", [b"\x2a", b"\x32", b"\x3a", b"\x22"])
+def test_a_request_of_very_many_parts_is_refused_before_they_are_in_memory(
+    enclave: EnclaveProcess, field: bytes
+) -> None:
+    # Each part takes two bytes on the wire, and a hundred as a message.
+    assert _answers_at_once(enclave, (field + b"\0") * (16 << 20)) is Refusal.REQUEST_MALFORMED
+
+
+def test_a_tensor_of_very_many_parts_is_refused(enclave: EnclaveProcess) -> None:
+    request = inference_pb2.ModelInferRequest(model_name="public/affine")
+    request.inputs.add(name="x", datatype="FP32", shape=[1, 3])
+    tensor = request.inputs[0].SerializeToString() + b"\x22\0" * (4 << 20)
+    request.ClearField("inputs")
+    size = bytes((0x80 | len(tensor) & 0x7F, 0x80 | len(tensor) >> 7 & 0x7F, 0x80 | len(tensor) >> 14 & 0x7F))
+    body = request.SerializeToString() + b"\x2a" + size + bytes((len(tensor) >> 21,)) + tensor
+    assert _answers_at_once(enclave, body) is Refusal.REQUEST_MALFORMED
+
+
+def test_a_shape_of_very_many_extents_is_refused_without_being_multiplied(enclave: EnclaveProcess) -> None:
+    request = inference_pb2.ModelInferRequest(model_name="public/affine", raw_input_contents=[b""])
+    request.inputs.add(name="x", datatype="FP32", shape=[(1 << 63) - 1] * 500_000)
+    assert _answers_at_once(enclave, request.SerializeToString()) is Refusal.INPUT_SHAPE
+
+
+def test_strings_beyond_the_shape_are_not_read(enclave: EnclaveProcess) -> None:
+    request = inference_pb2.ModelInferRequest(
+        model_name="public/affine", raw_input_contents=[bytes(60 << 20)]
+    )
+    request.inputs.add(name="x", datatype="BYTES", shape=[1])
+    assert _answers_at_once(enclave, request.SerializeToString()) is Refusal.INPUT_CONTENTS

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from typing import Any
 
 from glasshouse_attestations import receipt
@@ -25,6 +26,7 @@ from .engine import Engine
 from .errors import RefusedError
 from .model import TensorSpec
 from .model_store import ModelStore, StoredModel
+from .self_contained import protobuf_fields
 from .tensors import Array, DataType, decode_raw, decode_typed, encode_raw, encode_typed
 
 __all__ = ["InferenceService"]
@@ -33,6 +35,9 @@ _PLATFORM = "onnxruntime_onnx"
 _VERSION = "1"
 # What a response may have beside its tensors, so that outputs can be as large as the inputs were.
 _FRAME_SIZE = 64 << 10
+# Names, shapes, parameters and contents of all tensors together.
+_MAX_PARTS = 16_384
+_INPUT_FIELD = wire.ModelInferRequest.DESCRIPTOR.fields_by_name["inputs"].number
 _EXTENSIONS = ("glasshouse.v1.Attestation", "glasshouse.v1.Models")
 
 
@@ -101,6 +106,7 @@ class InferenceService:
         return await self._engine.infer(lambda options: self._infer(body, namespace, options))
 
     def _infer(self, body: bytes, namespace: str | None, options: Any) -> wire.ModelInferResponse:
+        _check_extent(body)
         request = decode(wire.ModelInferRequest, body)
         nonce = _receipt_nonce(request.parameters)
         stored = self._find(request.model_name, request.model_version, namespace)
@@ -143,6 +149,23 @@ class InferenceService:
             time=datetime.now(timezone.utc),
         )
         return signed.sign(self._receipt_key)
+
+
+def _check_extent(body: bytes) -> None:
+    """Return if a request has no more parts than a real one; a part of two bytes becomes a hundred in memory.
+
+    The contents of tensors are skipped: in memory they are at most eight times as large as they travel.
+    """
+    count = 0
+    try:
+        for number, value in protobuf_fields(memoryview(body)):
+            inner = value if number == _INPUT_FIELD and isinstance(value, memoryview) else memoryview(b"")
+            for _ in chain((number,), protobuf_fields(inner)):
+                count += 1
+                if count > _MAX_PARTS:
+                    raise RefusedError(Refusal.REQUEST_MALFORMED)
+    except MalformedError:
+        raise RefusedError(Refusal.REQUEST_MALFORMED) from None
 
 
 def _package_version() -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 from glasshouse_attestations.errors import MalformedError
 
-__all__ = ["check_self_contained"]
+__all__ = ["check_self_contained", "protobuf_fields"]
 
 _MAX_DEPTH = 64
 _MAX_FIELDS = 4_000_000
@@ -56,7 +56,7 @@ def check_self_contained(model: bytes) -> None:
         message, data, depth = pending.pop()
         if depth > _MAX_DEPTH:
             raise MalformedError(f"the model is nested deeper than {_MAX_DEPTH} levels")
-        for number, value in _fields(data):
+        for number, value in protobuf_fields(data):
             count += 1
             if count > _MAX_FIELDS:
                 raise MalformedError(f"the model has more than {_MAX_FIELDS} fields")
@@ -73,8 +73,11 @@ def _check_tensor_field(number: int, value: int | memoryview) -> None:
         raise MalformedError("a tensor of the model lies outside of it")
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield each field's number, and its value if it is a varint or its bytes if it has any."""
+def protobuf_fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield each field's number, and its value if it is a varint or its bytes if it has any.
+
+    Raises :class:`MalformedError` where the bytes stop being a message.
+    """
     position = 0
     while position < len(data):
         tag, position = _varint(data, position)

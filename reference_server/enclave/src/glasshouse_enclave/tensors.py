@@ -10,6 +10,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +22,8 @@ from glasshouse_attestations.wire.inference_pb2 import InferTensorContents
 from .errors import RefusedError
 
 __all__ = ["Array", "DataType", "decode_raw", "decode_typed", "encode_raw", "encode_typed"]
+
+_MAX_RANK = 32
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -80,7 +83,7 @@ def decode_raw(raw: bytes, *, type_: DataType, shape: Sequence[int]) -> Array:
     """Return the array in ``raw``: little-endian, row-major; each element of BYTES behind its length."""
     count = _count(shape)
     if type_.name == "BYTES":
-        return _strings(tuple(_split_strings(raw)), count, shape)
+        return _strings(tuple(islice(_split_strings(raw), count + 1)), count, shape)
     if len(raw) != count * type_.numpy.itemsize:
         raise RefusedError(Refusal.INPUT_CONTENTS)
     if type_.name == "BOOL" and raw.translate(None, b"\0\1"):
@@ -129,7 +132,8 @@ def _narrowed(items: Sequence[int | float], type_: DataType) -> Array:
 
 
 def _count(shape: Sequence[int]) -> int:
-    if any(extent < 0 for extent in shape):
+    # The product of a long shape is a number so large that nothing else would run for hours.
+    if len(shape) > _MAX_RANK or any(extent < 0 for extent in shape):
         raise RefusedError(Refusal.INPUT_SHAPE)
     return math.prod(shape)
 
