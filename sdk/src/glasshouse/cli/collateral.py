@@ -83,7 +83,7 @@ def _fetcher(url: str, timeout: float) -> Callable[[str], Answer]:
 
     base = _checked_url(url)
     # What is on this machine is not asked for through a proxy, which may be on another.
-    proxies = {} if base.startswith("http:") else None
+    proxies: dict[str, str] | None = {} if base.startswith("http:") else None
     opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler(proxies))
 
     def fetch(path: str) -> Answer:
