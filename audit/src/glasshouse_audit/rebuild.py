@@ -20,6 +20,7 @@ from glasshouse_attestations.measurements import Measurements
 from .build import MEASUREMENTS_NAME
 from .errors import RebuildError
 from .inputs import INPUTS_VARIABLE
+from .keygen import PASSWORD_VARIABLE
 from .measure import read_image
 
 __all__ = ["Rebuilt", "Surroundings", "folder_of_inputs", "rebuild"]
@@ -93,7 +94,9 @@ def _run(
 
 
 def _environment(clone: Path, surroundings: Surroundings, inputs: Path | None) -> dict[str, str]:
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    # The builder is the commit's code, and not for it to know is what unlocks the auditor's key.
+    environment = {name: value for name, value in os.environ.items() if name != PASSWORD_VARIABLE}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
     if inputs is not None:
         environment.setdefault(INPUTS_VARIABLE, str(inputs))
     environment |= surroundings.variables
