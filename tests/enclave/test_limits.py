@@ -177,8 +177,9 @@ def test_health_is_told_by_service(tight: Started) -> None:
 
 
 def _answers_at_once(enclave: EnclaveProcess, body: bytes) -> Refusal:
+    call: Any = enclave.channel.unary_unary(rpc.MODEL_INFER.path)
     start = time.monotonic()
-    refusal = refused(lambda: enclave.channel.unary_unary(rpc.MODEL_INFER.path)(body, timeout=30))
+    refusal = refused(lambda: call(body, timeout=30))
     assert time.monotonic() - start < 5
     return refusal
 
