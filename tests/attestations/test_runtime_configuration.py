@@ -109,6 +109,7 @@ def test_a_limit_has_a_largest_value(name: str, largest: int) -> None:
         ("models", [{"model_id": f"public/m{number}", "sha256": HASH} for number in range(257)]),
         *(("models", [{"model_id": f"public/{part}", "sha256": HASH}]) for part in PART_MISTAKES),
         ("models", [{"model_id": "digits", "sha256": HASH}]),
+        ("max_request_bytes", 1023),
         ("unknown", 1),
     ],
 )

@@ -62,12 +62,12 @@ def test_a_namespace_that_is_none_gets_no_key(namespace: str, capsys: Captured) 
 
 def test_config_writes_what_the_options_say_over_what_the_file_says(tmp_path: Path, capsys: Captured) -> None:
     path = tmp_path / "config.json"
-    assert main(["config", "--max-models", "3", "--max-request-bytes", "1000", "--out", str(path)]) == 0
+    assert main(["config", "--max-models", "3", "--max-request-bytes", "2000", "--out", str(path)]) == 0
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert capsys.readouterr().out == f"sha256:{digest}\n"
     assert main(["config", "--config", str(path), "--max-models", "4", "--json"]) == 0
     configuration = json.loads(capsys.readouterr().out)["configuration"]
-    assert (configuration["max_models"], configuration["max_request_bytes"]) == (4, 1000)
+    assert (configuration["max_models"], configuration["max_request_bytes"]) == (4, 2000)
 
 
 def test_config_replaces_no_file_but_the_one_it_starts_from(tmp_path: Path, capsys: Captured) -> None:

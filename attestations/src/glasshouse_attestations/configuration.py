@@ -87,7 +87,7 @@ class RuntimeConfiguration:
             max_models=document.integer("max_models", minimum=1, maximum=100_000),
             max_model_bytes=document.integer("max_model_bytes", minimum=1),
             max_total_model_bytes=document.integer("max_total_model_bytes", minimum=1),
-            max_request_bytes=document.integer("max_request_bytes", minimum=1, maximum=(1 << 31) - 1),
+            max_request_bytes=document.integer("max_request_bytes", minimum=1024, maximum=(1 << 31) - 1),
             max_concurrent_requests=document.integer("max_concurrent_requests", minimum=1, maximum=4096),
             inference_timeout_ms=document.integer("inference_timeout_ms", minimum=1, maximum=86_400_000),
             upload_timeout_ms=document.integer("upload_timeout_ms", minimum=1, maximum=86_400_000),
