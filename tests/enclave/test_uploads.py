@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import grpc
 import numpy as np
@@ -260,20 +261,26 @@ def test_models_that_together_are_too_large_are_refused(start: Callable[..., Sta
 def test_racing_uploads_do_not_exceed_the_limits(start: Callable[..., Started], alice: str) -> None:
     model = models.sized(200_000)
     enclave = start(max_models=3, max_total_model_bytes=3 * len(model)).enclave
-    barrier = threading.Barrier(6)
+    together, others_are_refused = threading.Barrier(6), threading.Event()
 
     def race(index: int) -> Refusal | None:
         def sent() -> Iterator[models_pb2.UploadRequest]:
             yield header(f"m{index}", model)
-            barrier.wait(20)
+            # gRPC does not ask a refused upload for more, so nothing may wait for all six to get here.
+            others_are_refused.wait(20)
             yield from list(parts(f"m{index}", model))[1:]
 
+        together.wait(20)
         return _outcome(lambda: enclave.call(rpc.UPLOAD, sent(), api_key=alice))
 
     with ThreadPoolExecutor(6) as executor:
-        outcomes = list(executor.map(race, range(6)))
-    assert outcomes.count(None) == 3
-    assert set(outcomes) == {None, Refusal.MODELS_TOO_MANY}
+        uploads = [executor.submit(race, index) for index in range(6)]
+        first = [upload.result() for upload in itertools.islice(as_completed(uploads, timeout=20), 3)]
+        others_are_refused.set()
+        outcomes = [upload.result() for upload in uploads]
+    # All six announced themselves before a byte of any model was sent.
+    assert first == [Refusal.MODELS_TOO_MANY] * 3
+    assert outcomes.count(None) == outcomes.count(Refusal.MODELS_TOO_MANY) == 3
     assert len(_ids(enclave, alice)) == 3
 
 
