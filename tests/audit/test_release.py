@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 from collections.abc import Iterator
@@ -53,12 +54,15 @@ def test_a_release_is_of_the_commit_and_names_what_went_in(miniature: Miniature,
     assert released.release.version == VERSION
     assert released.release.source.repository == SOURCE
     assert released.release.source.commit.hex() == miniature.git("rev-parse", "HEAD")
-    assert set(released.release.locks) == {
-        "reference_server/image/debs.lock",
-        "reference_server/image/wheels.lock",
+    folder = miniature.tree / "reference_server" / "image"
+    assert released.release.locks == {
+        f"reference_server/image/{name}": hashlib.sha256((folder / name).read_bytes()).digest()
+        for name in ("debs.lock", "firmware.lock", "wheels.lock")
     }
     assert {"simulated", "tpm"} <= set(released.release.reference_values.platforms)
-    assert json.loads(released.publication.sbom)["metadata"]["component"]["version"] == VERSION
+    bill = json.loads(released.publication.sbom)
+    assert bill["metadata"]["component"]["version"] == VERSION
+    assert "sample-firmware" not in {each["name"] for each in bill["components"]}
 
 
 def test_everything_but_audits_is_checked_and_audits_are_said_not_to_be(

@@ -123,3 +123,5 @@ def _write_inputs(tree: SyntheticTree) -> None:
     wheels = [lock_wheel(wheel, name="sample-wheel")]
     (tree.recipe.parent / "debs.lock").write_text(locks.encode(debs), encoding="ascii")
     (tree.recipe.parent / "wheels.lock").write_text(locks.encode(wheels), encoding="ascii")
+    firmware = [lock_deb(b"no input of the build", name="sample-firmware")]
+    (tree.recipe.parent / "firmware.lock").write_text(locks.encode(firmware), encoding="ascii")

@@ -47,7 +47,8 @@ __all__ = [
     "sign_and_log",
 ]
 
-_LOCKS = ("debs.lock", "wheels.lock")
+# Two lock what is in the image; what the third locks is what its reference values were predicted from.
+_LOCKS = ("debs.lock", "wheels.lock", "firmware.lock")
 
 # Two builds that agree although everything around them differs; the folders differ too.
 _FIRST = Surroundings(

@@ -1,7 +1,8 @@
 """The bill of materials of an image: CycloneDX 1.6 JSON, made of the locks alone.
 
 No clock, host or random number enters it: one image of one version has one document, and the release
-statement can name its digest.
+statement can name its digest. The packages of ``firmware.lock`` are left out, because no byte of them is in
+the image: it is booted on such firmware, and the release statement names that lock's digest.
 """
 
 from __future__ import annotations
