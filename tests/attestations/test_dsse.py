@@ -182,8 +182,15 @@ def test_one_signature_given_twice_is_malformed() -> None:
     signature = dsse.sign(PAYLOAD, TYPE, MAINTAINER).signatures[0]
     other = Signature(key_id=signature.key_id, signature=bytes(64))
     for second in (signature, other):
-        with pytest.raises(MalformedError, match="one key twice"):
+        with pytest.raises(MalformedError, match="each key once"):
             Envelope.parse(with_signatures(signature, second).encode())
+
+
+def test_signatures_in_another_order_are_malformed() -> None:
+    signed = dsse.sign(PAYLOAD, TYPE, MAINTAINER, AUDITOR)
+    assert signed == dsse.sign(PAYLOAD, TYPE, AUDITOR, MAINTAINER)
+    with pytest.raises(MalformedError, match="not sorted by key id"):
+        Envelope.parse(with_signatures(*reversed(signed.signatures)).encode())
 
 
 def test_no_signature_is_malformed() -> None:

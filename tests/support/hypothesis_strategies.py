@@ -143,7 +143,7 @@ envelopes = st.builds(
         min_size=1,
         max_size=4,
         unique_by=lambda signature: signature.key_id,
-    ).map(tuple),
+    ).map(lambda signatures: tuple(sorted(signatures, key=lambda signature: signature.key_id))),
 )
 
 evidence = st.builds(

@@ -50,8 +50,9 @@ class Envelope:
         document.end()
         if not signatures:
             raise MalformedError("envelope.signatures is empty")
-        if len({signature.key_id for signature in signatures}) != len(signatures):
-            raise MalformedError("envelope.signatures names one key twice")
+        key_ids = [signature.key_id for signature in signatures]
+        if key_ids != sorted(set(key_ids)):
+            raise MalformedError("envelope.signatures are not sorted by key id, each key once")
         return cls(payload=payload, payload_type=payload_type, signatures=signatures)
 
     def encode(self) -> bytes:
@@ -90,10 +91,12 @@ def sign(payload: bytes, payload_type: str, *signers: SigningKey) -> Envelope:
     if len({signer.public_key for signer in signers}) != len(signers):
         raise ValueError("an envelope has one signature by each signer")
     message = pre_authentication_encoding(payload, payload_type)
-    signatures = tuple(
+    signatures = [
         Signature(key_id=signer.public_key.key_id, signature=signer.sign(message)) for signer in signers
-    )
-    return Envelope(payload=payload, payload_type=payload_type, signatures=signatures)
+    ]
+    # In one order, so that the same signatures make the same leaf of a log.
+    in_order = tuple(sorted(signatures, key=lambda signature: signature.key_id))
+    return Envelope(payload=payload, payload_type=payload_type, signatures=in_order)
 
 
 def verify(
