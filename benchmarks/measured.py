@@ -6,10 +6,11 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from glasshouse_attestations.canonical_json import JSON
 
-__all__ = ["Measured", "seconds"]
+__all__ = ["Measured", "NotMeasured", "Result", "seconds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,30 @@ class Measured:
         bound = "" if self.bound is None else f"at most {self.bound:g}"
         ratio = "" if not self.baseline else f"{self.value / self.baseline:.2f} x {self.baseline_name}"
         mark = "" if self.is_within else "  EXCEEDED"
-        return f"{self.name:<44} {self.value:>10.4g} {self.unit:<6} {bound:<14} {ratio}{mark}"
+        return f"{self.name:<56} {self.value:>10.4g} {self.unit:<6} {bound:<14} {ratio}{mark}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotMeasured:
+    """A value that could not be measured here, and why; it neither keeps to its bound nor exceeds it."""
+
+    name: str
+    reason: str
+
+    @property
+    def is_within(self) -> Literal[True]:
+        """Never a failure: what is missing is named instead."""
+        return True
+
+    def to_json(self) -> JSON:
+        """Return what is missing as JSON."""
+        return {"name": self.name, "value": None, "notMeasured": self.reason}
+
+    def __str__(self) -> str:
+        return f"{self.name:<56} not measured: {self.reason}"
+
+
+Result = Measured | NotMeasured
 
 
 def seconds(work: Callable[[], object], *, times: int = 7, repeat: int = 1) -> float:
