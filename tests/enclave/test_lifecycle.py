@@ -41,7 +41,7 @@ def _not_started(directory: Path, *, platform: str = "simulated", listen: str = 
 
 
 @pytest.mark.parametrize("platform", ["tpm", "snp", "tdx"])
-def test_a_platform_without_an_attester_is_not_started_on(platform: str) -> None:
+def test_a_platform_whose_device_is_absent_is_not_started_on(platform: str) -> None:
     with run_directory(RuntimeConfiguration()) as directory:
         assert _not_started(directory, platform=platform) == "PlatformNotSupportedError"
 

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Protocol
 
-from glasshouse_attestations.errors import MalformedError
+from glasshouse_attestations.errors import MalformedError, PlatformNotSupportedError
 from glasshouse_attestations.evidence import MAX_EVIDENCE_SIZE, Evidence
 
 from .attester_tpm import TpmAttester
@@ -59,9 +59,20 @@ class SimulatedAttester:
 
 
 def attester_for(platform: str, *, run_directory: RunDirectory) -> Attester:
-    """Return what gives quotes on ``platform``, one of :data:`PLATFORMS`."""
+    """Return what gives quotes on ``platform``, one of :data:`PLATFORMS`.
+
+    Raises :class:`PlatformNotSupportedError` if the kernel shows no such device: a server that could not be
+    attested to is not started.
+    """
     if platform == "tpm":
+        _check_shown(_TPM_DEVICE)
         return TpmAttester(Tpm(Device(_TPM_DEVICE)), run_directory.endorsements)
     if platform in PROVIDERS:
+        _check_shown(REPORT_DIRECTORY)
         return TsmAttester(platform, REPORT_DIRECTORY, run_directory.endorsements)
     return SimulatedAttester(run_directory.path / "attester.sock")
+
+
+def _check_shown(device: Path) -> None:
+    if not device.exists():
+        raise PlatformNotSupportedError(f"this machine has no {device}")
