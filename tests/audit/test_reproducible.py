@@ -87,6 +87,14 @@ def test_everything_at_once_takes_the_last_value_of_each_axis(tmp_path: Path) ->
     assert merged.variables["HOME"] is None
 
 
+def test_everything_at_once_gives_up_rights_only_when_they_are_no_longer_needed(tmp_path: Path) -> None:
+    varied = {each.axis: each.setting for each in available(tmp_path) if each.setting is not None}
+    merged = all_at_once(available(tmp_path)).setting
+    assert merged is not None
+    tail = [word for axis in ("user", "clock") if axis in varied for word in varied[axis].wrapper]
+    assert list(merged.wrapper[len(merged.wrapper) - len(tail) :]) == tail
+
+
 def test_every_axis_of_the_promise_is_in_the_table_or_named_as_missing(tmp_path: Path) -> None:
     axes = {each.axis for each in available(tmp_path)}
     promised = {"path", "user", "HOME", "umask", "time zone", "locale", "clock", "host name", "processors"}

@@ -107,8 +107,10 @@ def available(work: Path) -> tuple[Variation, ...]:
 def all_at_once(varied: Iterable[Variation]) -> Variation:
     """Return the variation in which every axis that can be varied is."""
     by_axis = {each.axis: each.setting for each in varied if each.setting is not None}
-    # The clock last: where it is preloaded, it must be into the interpreter alone.
-    ordered = sorted(by_axis.items(), key=lambda item: item[0] == "clock")
+    # Another user may not name a host or leave a network, so that comes first. The clock comes last: where it
+    # is preloaded, it must be into the interpreter alone.
+    late = {"user": 1, "clock": 2}
+    ordered = sorted(by_axis.items(), key=lambda item: late.get(item[0], 0))
     setting = reduce(merge, (setting for _, setting in ordered), Setting())
     return Variation(axis="all at once", value=f"{len(by_axis)} axes", setting=setting)
 
