@@ -70,14 +70,13 @@ def benchmarks() -> Iterator[Result]:
 def endurance() -> Iterator[Result]:
     """Measure how the memory of the process grows, what libraries in C hold included."""
     for work in _works():
-        if work.name in ("snp, version 3, VCEK", "tpm"):
-            name = f"memory kept by {_VERIFICATIONS:,} verifications: {work.name}"
-            if not work.is_there:
-                yield NotMeasured(name=name, reason=_ABSENT)
-            elif not _STATISTICS.exists():
-                yield NotMeasured(name=name, reason="this system has no /proc/self/statm")
-            else:
-                yield Measured(name=name, value=_growth(work.prepare()) / 2**20, unit="MiB", bound=2)
+        name = f"memory kept by {_VERIFICATIONS:,} verifications: {work.name}"
+        if not work.is_there:
+            yield NotMeasured(name=name, reason=_ABSENT)
+        elif not _STATISTICS.exists():
+            yield NotMeasured(name=name, reason="this system has no /proc/self/statm")
+        else:
+            yield Measured(name=name, value=_growth(work.prepare()) / 2**20, unit="MiB", bound=2)
 
 
 def _works() -> Iterator[_Work]:
