@@ -44,7 +44,7 @@ def test_a_checkpoint_with_a_quorum_is_verified_and_says_who_cosigned_when() -> 
         ("w3", NOW - timedelta(seconds=30)),
         ("w1", NOW - timedelta(seconds=60)),
     )
-    assert checkpoint.quorum_time() == NOW - timedelta(seconds=60)
+    assert checkpoint.witnessed_at == NOW - timedelta(seconds=60)
     assert checkpoint.is_witnessed
     assert checkpoint.raw == note
 
@@ -53,16 +53,16 @@ def test_a_checkpoint_with_a_quorum_is_verified_and_says_who_cosigned_when() -> 
 def test_the_quorum_rests_on_the_kth_newest_cosignature(quorum: str, age: int) -> None:
     log = Simulator()
     note = log.note(times=(SECONDS - 30, SECONDS - 10, SECONDS - 20)).encode()
-    assert verify_checkpoint(note, log.policy(quorum), now=NOW).quorum_time() == NOW - timedelta(seconds=age)
+    assert verify_checkpoint(note, log.policy(quorum), now=NOW).witnessed_at == NOW - timedelta(seconds=age)
 
 
 def test_an_explicit_empty_quorum_is_visible_in_the_outcome() -> None:
     log = Simulator()
     checkpoint = verify_checkpoint(log.note(by=()).encode(), log.policy("none"), now=NOW)
     assert not checkpoint.is_witnessed
-    assert checkpoint.quorum_time() is None
+    assert checkpoint.witnessed_at is None
     assert checkpoint.quorum == "none"
-    assert verify_checkpoint(log.note().encode(), log.policy("none"), now=NOW).quorum_time() is None
+    assert verify_checkpoint(log.note().encode(), log.policy("none"), now=NOW).witnessed_at is None
 
 
 @pytest.mark.parametrize(("by", "quorum"), [((), "any"), ((1,), "2"), ((1, 2), "all")])

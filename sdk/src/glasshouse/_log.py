@@ -86,7 +86,7 @@ def check_freshness(checkpoint: VerifiedCheckpoint, trust: LogTrust, *, now: dat
 
     None if the policy asks for no quorum. Raises :class:`StaleCheckpointError`.
     """
-    time = checkpoint.quorum_time()
+    time = checkpoint.witnessed_at
     if trust.max_checkpoint_age is None or time is None:
         return None
     if now - time > trust.max_checkpoint_age:

@@ -47,7 +47,6 @@ from ._verdict import Step, Story, Verdict
 from .errors import (
     BundleMissingError,
     ConfigurationRefusedError,
-    MalformedError,
     ReportDataMismatchError,
 )
 
@@ -310,10 +309,7 @@ def check_configuration(configuration: RuntimeConfiguration, limits: Limits) -> 
 
 
 def _parse_receipt_key(raw: bytes) -> bytes:
-    try:
-        receipt_public_key(raw)
-    except ValueError as err:
-        raise MalformedError(f"the receipt key is none: {err}") from err
+    receipt_public_key(raw)
     return raw
 
 

@@ -43,7 +43,8 @@ class VerifiedCheckpoint:
     """A checkpoint that the log signed and the policy's quorum of witnesses cosigned.
 
     `cosigned` lists each known witness's policy name with its time, the newest first. `raw` is the note as
-    it was verified, which is what a client remembers and shows as evidence.
+    it was verified, which is what a client remembers and shows as evidence. `witnessed_at` is the k-th newest
+    cosignature time, the one the quorum rests on; None under `quorum none`.
     """
 
     origin: str
@@ -58,10 +59,6 @@ class VerifiedCheckpoint:
     def is_witnessed(self) -> bool:
         """Whether a quorum of witnesses stands behind this; False only under an explicit `quorum none`."""
         return self.witnessed_at is not None
-
-    def quorum_time(self) -> datetime | None:
-        """Return the k-th newest cosignature time, the one the quorum rests on; None under `quorum none`."""
-        return self.witnessed_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
